@@ -1,0 +1,63 @@
+//! The breaker: a topic that turns out mostly unusable pauses, instead of being dead-lettered to its end.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// So many of the newest records decide.
+pub const WINDOW_RECORDS: u64 = 10_000;
+
+/// Of so many records, so many are dead letters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Records read.
+    pub records: u64,
+    /// Of these, those that could not be used.
+    pub dead: u64,
+}
+
+/// Watches each topic's newest epochs that hold at least [`WINDOW_RECORDS`] records together.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    topics: HashMap<(usize, Arc<str>), VecDeque<Health>>,
+}
+
+impl Breaker {
+    /// Adds an epoch's figures of one topic of a source. Returns the window's, if the topic must pause.
+    pub fn epoch(&mut self, source: usize, topic: &Arc<str>, health: Health) -> Option<Health> {
+        let epochs = self.topics.entry((source, topic.clone())).or_default();
+        epochs.push_back(health);
+        let mut sum = Health::default();
+        for epoch in epochs.iter() {
+            sum.records += epoch.records;
+            sum.dead += epoch.dead;
+        }
+        while let Some(oldest) = epochs.front().filter(|oldest| sum.records - oldest.records >= WINDOW_RECORDS) {
+            sum.records -= oldest.records;
+            sum.dead -= oldest.dead;
+            epochs.pop_front();
+        }
+        (sum.records >= WINDOW_RECORDS && sum.dead * 2 > sum.records).then_some(sum)
+    }
+
+    /// Forgets a topic: it was resumed.
+    pub fn reset(&mut self, source: usize, topic: &Arc<str>) {
+        self.topics.remove(&(source, topic.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_ten_thousand_records_decide() {
+        let (mut breaker, topic) = (Breaker::default(), Arc::from("t"));
+        let mut epoch = |records, dead| breaker.epoch(0, &topic, Health { records, dead }).is_some();
+        assert!(!epoch(9_000, 9_000), "too few to decide");
+        assert!(epoch(1_000, 0), "9,000 of 10,000");
+        assert!(!epoch(9_500, 100), "the first epoch has left the window");
+        assert!(!epoch(500, 500));
+        assert!(epoch(20_000, 10_001));
+        assert!(!epoch(20_000, 10_000), "half is not over half");
+    }
+}

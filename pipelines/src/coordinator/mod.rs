@@ -1,0 +1,274 @@
+//! The coordinator: closes epochs on all sources at once, waits for every worker's word, and commits in order.
+//!
+//! A tick closes the open epoch on every source, with or without rows, paused or not, broker up or down. It comes with
+//! time, or early when the open epoch has taken its share of the budget, and never while [`MOST_OPEN_EPOCHS`] are not
+//! durable: under overload epochs grow instead of piling up.
+
+pub mod book;
+pub mod breaker;
+mod watch;
+
+pub use watch::{Snapshot, SourceSnapshot};
+
+use crate::PipelineError;
+use crate::dataflow::LastEpoch;
+use crate::dataflow::writer::Written;
+use crate::failures::Failures;
+use crate::source::budget::Budget;
+use crate::source::ingress::Ingress;
+use crate::source::kafka::KafkaSource;
+use book::{Book, Closing};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use thermocline_operators::Router;
+use thermocline_schemas::metadata::{Mapping, Pause};
+use thermocline_schemas::{Clock, Epoch, EventTime};
+use thermocline_sinks::committer::Committer;
+use tokio::sync::{mpsc, watch as channel};
+
+/// So many epochs may be closed and not yet durable.
+pub const MOST_OPEN_EPOCHS: usize = 3;
+
+/// How often the coordinator looks whether a tick is due.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How often it looks for resumed topics and failed sources, and shows its state.
+const LOOK_AROUND_EVERY: Duration = Duration::from_millis(500);
+
+/// The open epoch closes early when it holds this part of the budget.
+const EARLY_SHARE: usize = 4;
+
+/// A source as the coordinator sees it.
+#[derive(Debug)]
+pub struct SourceRun {
+    /// Its queue.
+    pub ingress: Arc<Ingress>,
+    /// Its client.
+    pub kafka: KafkaSource,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything up to the noted end offsets is committed.
+    CaughtUp,
+    /// Somebody asked it to stop; its last epoch is committed.
+    Stopped,
+    /// It had to end and could not read everything: these topics are paused.
+    Paused(Vec<Pause>),
+}
+
+/// What the coordinator is told at its start.
+#[derive(Debug)]
+pub struct Coordinator {
+    /// Writes manifests, owns the generation.
+    pub committer: Arc<Committer>,
+    /// The sources, in the order of their numbers.
+    pub sources: Vec<SourceRun>,
+    /// The open epochs.
+    pub book: Book,
+    /// The bytes that are out.
+    pub budget: Arc<Budget>,
+    /// Lists its decisions.
+    pub router: Arc<Router>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The epoch that is open.
+    pub open: Epoch,
+    /// When it opened.
+    pub opened_at: EventTime,
+    /// Tells the dataflow where to end.
+    pub last: LastEpoch,
+    /// A tick at least every so often.
+    pub epoch_interval: Duration,
+    /// End when everything up to the noted offsets is read.
+    pub once: bool,
+    /// The topics that are paused.
+    pub paused: Vec<Pause>,
+    /// Where a reader of the run's state looks.
+    pub snapshots: channel::Sender<Snapshot>,
+    /// Where threads leave their errors.
+    pub failures: Failures,
+}
+
+impl Coordinator {
+    /// Runs until everything is read (`once`), somebody stops it, or something fails. Not to be dropped half-way: what is
+    /// committed stays committed, but the threads it feeds are only ended by its return.
+    ///
+    /// # Errors
+    /// The first failure of any thread, a fence, or a store that does not answer.
+    pub async fn run(
+        mut self,
+        written: mpsc::UnboundedReceiver<Written>,
+        stop: channel::Receiver<bool>,
+    ) -> Result<Ended, PipelineError> {
+        let ended = self.work(written, stop).await;
+        // A client that waits in a full queue could not be joined.
+        self.sources.iter().for_each(|source| source.ingress.stop());
+        ended
+    }
+
+    async fn work(
+        &mut self,
+        mut written: mpsc::UnboundedReceiver<Written>,
+        mut stop: channel::Receiver<bool>,
+    ) -> Result<Ended, PipelineError> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let (mut ticked_at, mut looked_at) = (Instant::now(), Instant::now());
+        let failures = self.failures.clone();
+        let mut ending = None;
+        loop {
+            tokio::select! {
+                biased;
+                error = failures.wait() => return Err(error),
+                Some(report) = written.recv() => {
+                    self.book.written(report);
+                    self.commit_ready().await?;
+                }
+                _ = look.tick() => {}
+            }
+            if let Some(ended) = ending.take_if(|_| self.book.open_epochs() == 0) {
+                return Ok(self.verdict(ended));
+            }
+            if ending.is_none() {
+                ending = self.ending(*stop.borrow_and_update());
+                if ending.is_some() {
+                    self.close_last();
+                } else if self.tick_is_due(ticked_at) {
+                    self.close_epoch();
+                    ticked_at = Instant::now();
+                }
+            }
+            if looked_at.elapsed() >= LOOK_AROUND_EVERY {
+                self.look_for_resumed().await?;
+                self.raise_source_errors()?;
+                self.publish();
+                looked_at = Instant::now();
+            }
+        }
+    }
+
+    fn tick_is_due(&self, ticked_at: Instant) -> bool {
+        let held: usize = self.sources.iter().map(|source| source.ingress.open_bytes()).sum();
+        let early = held * EARLY_SHARE >= self.budget.limit();
+        self.book.open_epochs() < MOST_OPEN_EPOCHS && (early || ticked_at.elapsed() >= self.epoch_interval)
+    }
+
+    /// Whether the run should end now, and as what.
+    fn ending(&self, stopped: bool) -> Option<Ended> {
+        if stopped {
+            return Some(Ended::Stopped);
+        }
+        let read = |source: &SourceRun| source.kafka.has_reached_noted_ends() && source.ingress.is_drained();
+        (self.once && self.sources.iter().all(read)).then_some(Ended::CaughtUp)
+    }
+
+    fn verdict(&self, ended: Ended) -> Ended {
+        if ended == Ended::CaughtUp && !self.paused.is_empty() { Ended::Paused(self.paused.clone()) } else { ended }
+    }
+
+    fn close_epoch(&mut self) {
+        let next_opens_at = self.clock.now();
+        let closing = Closing {
+            epoch: self.open,
+            opened_at: self.opened_at,
+            closed_at: Instant::now(),
+            healthy: self.sources.iter().map(|source| source.kafka.healthy()).collect(),
+            sources: self.sources.iter().map(|source| source.ingress.close_epoch(next_opens_at)).collect(),
+        };
+        self.book.close(closing);
+        (self.open, self.opened_at) = (self.open.next(), next_opens_at);
+    }
+
+    /// Closes the run's last epoch. What is queued but was not taken stays on the broker.
+    fn close_last(&mut self) {
+        self.last.set(self.open);
+        self.close_epoch();
+        self.sources.iter().for_each(|source| source.ingress.stop());
+    }
+
+    async fn commit_ready(&mut self) -> Result<(), PipelineError> {
+        while let Some(ready) = self.book.next_ready() {
+            self.save_mappings().await?;
+            if let Some(manifest) = ready.manifest {
+                let started = Instant::now();
+                let rows: u64 = manifest.segments.iter().flat_map(|it| &it.parts).map(|part| part.rows).sum();
+                self.committer.commit_manifest(&manifest).await?;
+                let elapsed_ms = started.elapsed().as_millis() as u64;
+                tracing::info!(epoch = %ready.epoch, records = ready.records, rows, elapsed_ms, "epoch committed");
+                self.pause(manifest.pauses);
+            }
+            self.budget.give_back(ready.charged_bytes);
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, pauses: Vec<Pause>) {
+        for pause in pauses {
+            tracing::error!(topic = pause.topic, source = pause.source, reason = pause.reason, "topic paused");
+            if let Some(source) = self.source(&pause.source) {
+                source.kafka.pause(&pause.topic);
+            }
+            self.paused.push(pause);
+        }
+    }
+
+    /// `thermocline resume` in another process takes pauses out of the metadata store.
+    async fn look_for_resumed(&mut self) -> Result<(), PipelineError> {
+        if self.paused.is_empty() {
+            return Ok(());
+        }
+        let still = self.committer.meta().pauses().await?;
+        let (kept, resumed): (Vec<Pause>, Vec<Pause>) =
+            std::mem::take(&mut self.paused).into_iter().partition(|pause| {
+                still.iter().any(|still| (&still.source, &still.topic) == (&pause.source, &pause.topic))
+            });
+        self.paused = kept;
+        for pause in resumed {
+            tracing::info!(topic = pause.topic, source = pause.source, "topic resumed");
+            let Some(number) = self.sources.iter().position(|it| it.ingress.source() == pause.source) else { continue };
+            self.book.resumed(number, &pause.topic.as_str().into());
+            self.sources[number].kafka.resume(&pause.topic);
+        }
+        Ok(())
+    }
+
+    fn source(&self, name: &str) -> Option<&SourceRun> {
+        self.sources.iter().find(|source| source.ingress.source() == name)
+    }
+
+    async fn save_mappings(&self) -> Result<(), PipelineError> {
+        let mut mappings = vec![];
+        for decision in self.router.take_new_decisions() {
+            let key = format!("{}/{}", decision.shape, decision.domain);
+            mappings.push(Mapping { key, json: serde_json::to_string(&decision)? });
+        }
+        if !mappings.is_empty() {
+            let generation = self.committer.generation();
+            self.committer.meta().save_mappings(generation, &mappings).await?;
+        }
+        Ok(())
+    }
+
+    fn raise_source_errors(&self) -> Result<(), PipelineError> {
+        for source in &self.sources {
+            if let Ok(error) = source.kafka.errors().try_recv() {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let snapshot = Snapshot {
+            open_epoch: self.open,
+            epochs_not_durable: self.book.open_epochs(),
+            budget_bytes: self.budget.limit(),
+            used_bytes: self.budget.used(),
+            paused: self.paused.clone(),
+            sources: self.sources.iter().map(SourceSnapshot::of).collect(),
+        };
+        self.snapshots.send_replace(snapshot);
+    }
+}

@@ -1,0 +1,269 @@
+//! A run: the dataflow on its workers, the writers beside them, the sources before and the coordinator behind.
+
+use crate::PipelineError;
+use crate::coordinator::book::{Book, SourceInfo};
+use crate::coordinator::{Coordinator, Ended, Snapshot, SourceRun};
+use crate::dataflow::graph::SourceGraph;
+use crate::dataflow::writer::{Writer, Written};
+use crate::dataflow::{self, Dataflow, LastEpoch, Sealed};
+use crate::failures::Failures;
+use crate::plan::Pipelines;
+use crate::source::budget::Budget;
+use crate::source::ingress::Ingress;
+use crate::source::kafka::{KafkaConfig, KafkaSource};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use thermocline_operators::Router;
+use thermocline_schemas::domain::Registry;
+use thermocline_schemas::format::ShapeTable;
+use thermocline_schemas::metadata::{BranchId, CutView};
+use thermocline_schemas::{Clock, Epoch, TableName, TableSchema};
+use thermocline_sinks::committer::Committer;
+use thermocline_sinks::disk::Durability;
+use tokio::sync::{mpsc, watch};
+
+/// What a run is told.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The broker, as `host:port,…`.
+    pub bootstrap: String,
+    /// Further properties of the client, as librdkafka names them.
+    pub kafka_properties: BTreeMap<String, String>,
+    /// Threads that run the dataflow.
+    pub workers: usize,
+    /// The budget in bytes for everything under way: client queues, raw and decoded batches, open epochs, writers. Default
+    /// 512 MiB. Less uses less memory and makes smaller epochs.
+    pub budget_bytes: usize,
+    /// An epoch closes at least so often. Default 1 s. Shorter shows rows sooner and writes more, smaller segments.
+    pub epoch_interval: Duration,
+    /// How often new topics and partitions are looked for. Default 5 s.
+    pub discover_every: Duration,
+    /// Whether segments are synced to disk before they count. Default: they are.
+    pub durability: Durability,
+    /// End when everything is read that was there at the start.
+    pub once: bool,
+}
+
+/// The parts that outlive a run.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// The committer of this generation; everything the last run left open is finished.
+    pub committer: Arc<Committer>,
+    /// Classifies and maps.
+    pub router: Arc<Router>,
+    /// The domains, those that pipelines declare among them.
+    pub registry: Arc<Registry>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a caller holds of a run.
+#[derive(Debug)]
+pub struct Handles {
+    /// Set to true to stop after the open epoch.
+    pub stop: watch::Receiver<bool>,
+    /// Gets the run's state.
+    pub snapshots: watch::Sender<Snapshot>,
+}
+
+/// The shares of the budget: the clients' queues get a quarter of it, the rest is for what they handed over.
+const CLIENT_SHARE: usize = 4;
+
+/// Runs `pipelines` until everything is read (`once`), somebody stops it, or something fails. Rollups and clean-up go on
+/// beside; a newer run on the same data directory ends this one within a second, also while it is idle.
+///
+/// # Errors
+/// See [`PipelineError`]; whatever was committed before stays committed.
+pub async fn run(
+    config: RunConfig,
+    pipelines: &Pipelines,
+    stores: Stores,
+    handles: Handles,
+) -> Result<Ended, PipelineError> {
+    let branches = register(pipelines, &stores).await?;
+    let view = stores.committer.meta().newest().await?;
+    let open = view.epoch.map_or(Epoch(1), Epoch::next);
+    let opened_at = stores.clock.now();
+    let budget = Arc::new(Budget::new(config.budget_bytes - config.budget_bytes / CLIENT_SHARE));
+    let (last, failures) = (LastEpoch::default(), Failures::default());
+    let ingress = |name: &str| Arc::new(Ingress::new(name, budget.clone(), open, opened_at));
+    let graphs: Vec<SourceGraph> = pipelines
+        .sources
+        .iter()
+        .map(|source| SourceGraph {
+            ingress: ingress(&source.name),
+            format: source.format.clone(),
+            branches: branches.get(&source.name).cloned().unwrap_or_default(),
+        })
+        .collect();
+    let sources = tokio::task::block_in_place(|| start_sources(&config, pipelines, &graphs, &view))?;
+    let dataflow = Dataflow {
+        sources: graphs.clone(),
+        router: stores.router.clone(),
+        registry: stores.registry.clone(),
+        shapes: Arc::new(ShapeTable::default()),
+        first: open,
+        last: last.clone(),
+        failures: failures.clone(),
+    };
+    let tables = Arc::new(view.tables.iter().map(|table| (table.name.clone(), table.clone())).collect());
+    let (send, written) = mpsc::unbounded_channel();
+    let workers = start_workers(&config, &stores, dataflow, tables, send)?;
+    let coordinator = Coordinator {
+        committer: stores.committer.clone(),
+        book: Book::new(source_infos(pipelines, &graphs), config.workers, &view.progress),
+        sources,
+        budget,
+        router: stores.router,
+        clock: stores.clock,
+        open,
+        opened_at,
+        last: last.clone(),
+        epoch_interval: config.epoch_interval,
+        once: config.once,
+        paused: view.pauses.clone(),
+        snapshots: handles.snapshots,
+        failures: failures.clone(),
+    };
+    let committer = stores.committer;
+    let beside = failures.clone();
+    let watch = tokio::spawn(async move {
+        tokio::select! {
+            fenced = committer.fence() => beside.report(fenced),
+            failed = committer.tend() => beside.report(failed),
+        }
+    });
+    let ended = coordinator.run(written, handles.stop).await;
+    // An intent that this leaves open is finished by whoever rolls up next.
+    watch.abort();
+    // Whatever happened, the threads go home: the sources are gone with the coordinator, the workers see the end.
+    failures.finish();
+    graphs.iter().for_each(|graph| graph.ingress.stop());
+    tokio::task::spawn_blocking(move || drop(workers)).await.map_err(PipelineError::Thread)?;
+    ended
+}
+
+/// Makes tables and branches known; closes the branches whose statement is gone. Returns the branches of each source.
+async fn register(
+    pipelines: &Pipelines,
+    stores: &Stores,
+) -> Result<HashMap<String, Vec<(BranchId, Arc<crate::plan::BranchSpec>)>>, PipelineError> {
+    let (meta, generation) = (stores.committer.meta(), stores.committer.generation());
+    let domains = stores.registry.iter().map(|domain| domain.table_schema());
+    let tables: BTreeMap<TableName, TableSchema> = domains
+        .chain(pipelines.tables.iter().cloned())
+        .chain([TableSchema::dead_letters()])
+        .map(|schema| (schema.name.clone(), schema))
+        .collect();
+    for schema in tables.values() {
+        meta.register_table(generation, schema).await?;
+    }
+    let mut branches: HashMap<String, Vec<_>> = HashMap::new();
+    let mut live = vec![];
+    for branch in &pipelines.branches {
+        let id = meta.register_branch(generation, &branch.identity).await?;
+        live.push(id);
+        branches.entry(branch.leg.source.clone()).or_default().push((id, Arc::new(branch.clone())));
+    }
+    meta.close_branches(generation, &live).await?;
+    Ok(branches)
+}
+
+fn source_infos(pipelines: &Pipelines, graphs: &[SourceGraph]) -> Vec<SourceInfo> {
+    let both = pipelines.sources.iter().zip(graphs);
+    both.map(|(source, graph)| SourceInfo {
+        name: source.name.clone(),
+        max_disorder: i64::try_from(source.max_disorder.as_micros()).unwrap_or(i64::MAX),
+        idle_after: source.idle_after,
+        branches: graph.branches.iter().map(|(id, _)| *id).collect(),
+    })
+    .collect()
+}
+
+fn start_sources(
+    config: &RunConfig,
+    pipelines: &Pipelines,
+    graphs: &[SourceGraph],
+    view: &CutView,
+) -> Result<Vec<SourceRun>, PipelineError> {
+    let queue_bytes = config.budget_bytes / CLIENT_SHARE / pipelines.sources.len().max(1);
+    let mut sources = vec![];
+    for (source, graph) in pipelines.sources.iter().zip(graphs) {
+        let pattern = source.pattern.clone();
+        let kafka = KafkaConfig {
+            properties: config.kafka_properties.clone(),
+            clients: config.workers,
+            queue_bytes,
+            discover_every: config.discover_every,
+            paused: paused_topics(view, &source.name),
+            ..KafkaConfig::new(&config.bootstrap, move |topic| pattern.matches(topic))
+        };
+        let kafka = KafkaSource::start(kafka, graph.ingress.clone(), view.progress.clone())?;
+        sources.push(SourceRun { ingress: graph.ingress.clone(), kafka });
+    }
+    Ok(sources)
+}
+
+fn paused_topics(view: &CutView, source: &str) -> BTreeSet<String> {
+    view.pauses.iter().filter(|pause| pause.source == source).map(|pause| pause.topic.clone()).collect()
+}
+
+/// Starts the workers, each with its writer. Dropping the guards waits for them.
+fn start_workers(
+    config: &RunConfig,
+    stores: &Stores,
+    dataflow: Dataflow,
+    tables: Arc<HashMap<TableName, TableSchema>>,
+    written: mpsc::UnboundedSender<Written>,
+) -> Result<timely::communication::WorkerGuards<()>, PipelineError> {
+    let (data, durability, generation) = (config.data.clone(), config.durability, stores.committer.generation());
+    timely::execute(timely::Config::process(config.workers), move |worker| {
+        let writer = Writer { data: data.clone(), generation, durability, tables: tables.clone() };
+        let (hand_over, sealed) = crossbeam_channel::unbounded();
+        let failures = dataflow.failures.clone();
+        let writing = start_writer(worker.index(), writer, sealed, written.clone(), failures.clone());
+        let probe = dataflow::build(worker, &dataflow, move |sealed| {
+            // The writer goes home only after this end does.
+            let _ = hand_over.send(sealed);
+        });
+        match probe {
+            Ok(probe) => {
+                while !probe.done() && worker.has_dataflows() {
+                    worker.step_or_park(Some(Duration::from_millis(100)));
+                }
+            }
+            Err(error) => failures.report(error),
+        }
+        // Dropping the dataflow closes the channel.
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+        if writing.join().is_err() {
+            failures.report(PipelineError::WriterPanicked { worker: worker.index() });
+        }
+    })
+    .map_err(|what| PipelineError::Workers { what })
+}
+
+fn start_writer(
+    worker: usize,
+    writer: Writer,
+    sealed: crossbeam_channel::Receiver<Sealed>,
+    written: mpsc::UnboundedSender<Written>,
+    failures: Failures,
+) -> std::thread::JoinHandle<()> {
+    let work = move || {
+        for sealed in sealed {
+            match writer.write(sealed) {
+                // A coordinator that is gone has stopped the run.
+                Ok(report) => drop(written.send(report)),
+                Err(error) => return failures.report(error),
+            }
+        }
+    };
+    std::thread::Builder::new().name(format!("writer {worker}")).spawn(work).expect("the system gives us a thread")
+}

@@ -1,0 +1,235 @@
+//! The door from the broker's threads into the dataflow: one bounded queue a source, shared by all workers, that deals
+//! raw batches out to whoever is free and knows which epoch is open.
+//!
+//! A batch belongs to the epoch that is open when a worker takes it. Batches of a partition leave in the order of their
+//! offsets, so what belongs to the epochs up to *E* is a prefix of every partition: closing *E* reads off the resume
+//! offsets under the same lock. Taking and closing never wait; only [`Ingress::push`] does.
+
+use crate::raw::{RawBatch, Topic};
+use crate::source::budget::Budget;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use thermocline_schemas::{Epoch, EventTime, TopicPartition};
+
+/// Bytes that one raw byte stands for while its epoch is open: the batch itself, its decoded columns, its encoded segment.
+const BYTES_A_RAW_BYTE: usize = 3;
+
+/// What a worker found.
+#[derive(Debug)]
+pub struct Taken {
+    /// The epoch that is open: no batch of an earlier one will ever be handed out again.
+    pub epoch: Epoch,
+    /// When it opened, µs UTC.
+    pub opened_at: EventTime,
+    /// The next batch, of exactly that epoch.
+    pub batch: Option<RawBatch>,
+}
+
+/// Where one partition stands as an epoch closes.
+#[derive(Debug, Clone)]
+pub struct PartitionState {
+    /// The topic.
+    pub topic: Arc<Topic>,
+    /// Resume offset: everything before it was handed out in this epoch or an earlier one.
+    pub next_offset: i64,
+    /// The consumer has reached the partition's end, and nothing came since.
+    pub at_end_since: Option<Instant>,
+    /// True while the topic is paused.
+    pub paused: bool,
+}
+
+/// Everything the coordinator needs to know about a source's closed epoch.
+#[derive(Debug, Default)]
+pub struct ClosedEpoch {
+    /// All partitions the source reads.
+    pub partitions: BTreeMap<TopicPartition, PartitionState>,
+    /// Offsets found missing in this epoch.
+    pub absent: Vec<(TopicPartition, Range<i64>)>,
+    /// Records handed out in this epoch.
+    pub records: u64,
+    /// Budget that comes back when the epoch is durable.
+    pub charged_bytes: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    open: Epoch,
+    opened_at: EventTime,
+    queue: VecDeque<RawBatch>,
+    partitions: HashMap<TopicPartition, PartitionState>,
+    closing: ClosedEpoch,
+}
+
+/// The queue of one source.
+#[derive(Debug)]
+pub struct Ingress {
+    source: String,
+    budget: Arc<Budget>,
+    state: Mutex<State>,
+    stopped: AtomicBool,
+    wake: Mutex<Vec<Arc<dyn Wake>>>,
+}
+
+/// Wakes a worker that may be parked.
+pub trait Wake: Send + Sync + std::fmt::Debug {
+    /// Something is there to take, or an epoch has closed.
+    fn wake(&self);
+}
+
+impl Ingress {
+    /// An empty queue for `source`, with `open` as its first epoch, which opens at `opened_at`.
+    pub fn new(source: impl Into<String>, budget: Arc<Budget>, open: Epoch, opened_at: EventTime) -> Self {
+        let (queue, partitions, closing) = (VecDeque::new(), HashMap::new(), ClosedEpoch::default());
+        let state = State { open, opened_at, queue, partitions, closing };
+        let (stopped, wake) = (AtomicBool::new(false), Mutex::new(vec![]));
+        Self { source: source.into(), budget, state: Mutex::new(state), stopped, wake }
+    }
+
+    /// The source's name.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Has `worker` woken whenever there is something to take.
+    pub fn wake_also(&self, worker: Arc<dyn Wake>) {
+        self.wake.lock().push(worker);
+    }
+
+    /// Starts a partition at its resume offset. The first thing to call for a partition, before any push.
+    pub fn assign(&self, topic: &Arc<Topic>, partition: i32, next_offset: i64) {
+        let key = TopicPartition::new(topic.name.clone(), partition);
+        let fresh = PartitionState { topic: topic.clone(), next_offset, at_end_since: None, paused: false };
+        self.state.lock().partitions.insert(key, fresh);
+    }
+
+    /// Hands a batch over, waiting while the budget is spent. False when the run stops: the batch was not taken.
+    pub fn push(&self, batch: RawBatch) -> bool {
+        let bytes = batch.bytes() * BYTES_A_RAW_BYTE;
+        while !self.budget.take(bytes, Duration::from_millis(100)) {
+            if self.is_stopped() {
+                return false;
+            }
+        }
+        if self.is_stopped() {
+            self.budget.give_back(bytes);
+            return false;
+        }
+        let mut state = self.state.lock();
+        let key = TopicPartition::new(batch.topic.name.clone(), batch.partition);
+        if let Some(partition) = state.partitions.get_mut(&key) {
+            partition.at_end_since = None;
+        }
+        state.queue.push_back(batch);
+        drop(state);
+        self.wake_workers();
+        true
+    }
+
+    /// The consumer has reached the end of a partition whose records up to there have all been pushed.
+    pub fn reached_end(&self, partition: &TopicPartition, now: Instant) {
+        if let Some(state) = self.state.lock().partitions.get_mut(partition) {
+            state.at_end_since.get_or_insert(now);
+        }
+    }
+
+    /// Marks a topic as paused or not; what is queued of it still flows.
+    pub fn set_paused(&self, topic: &str, paused: bool) {
+        let mut state = self.state.lock();
+        state.partitions.iter_mut().filter(|(key, _)| &*key.topic == topic).for_each(|(_, it)| it.paused = paused);
+    }
+
+    /// The next batch if there is one, and the open epoch in any case. Never waits.
+    pub fn take(&self) -> Taken {
+        let mut state = self.state.lock();
+        let (epoch, opened_at) = (state.open, state.opened_at);
+        let Some(batch) = state.queue.pop_front() else { return Taken { epoch, opened_at, batch: None } };
+        let key = TopicPartition::new(batch.topic.name.clone(), batch.partition);
+        state.closing.records += batch.len() as u64;
+        state.closing.charged_bytes += batch.bytes() * BYTES_A_RAW_BYTE;
+        state.closing.absent.extend(batch.absent.iter().map(|range| (key.clone(), range.clone())));
+        if let (Some(partition), Some(next)) = (state.partitions.get_mut(&key), batch.next_offset()) {
+            partition.next_offset = next;
+        }
+        Taken { epoch, opened_at, batch: Some(batch) }
+    }
+
+    /// Closes the open epoch, with or without rows, and opens the next at `next_opens_at`. Never waits.
+    pub fn close_epoch(&self, next_opens_at: EventTime) -> ClosedEpoch {
+        let mut state = self.state.lock();
+        state.open = state.open.next();
+        state.opened_at = next_opens_at;
+        let mut closed = std::mem::take(&mut state.closing);
+        closed.partitions = state.partitions.iter().map(|(key, at)| (key.clone(), at.clone())).collect();
+        drop(state);
+        self.wake_workers();
+        closed
+    }
+
+    /// Bytes charged for what the open epoch has handed out.
+    pub fn open_bytes(&self) -> usize {
+        self.state.lock().closing.charged_bytes
+    }
+
+    /// True when nothing waits to be taken.
+    pub fn is_drained(&self) -> bool {
+        self.state.lock().queue.is_empty()
+    }
+
+    /// Lets every pusher go home.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.wake_workers();
+    }
+
+    /// True after [`Ingress::stop`].
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn wake_workers(&self) {
+        self.wake.lock().iter().for_each(|worker| worker.wake());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
+
+    fn batch(topic: &Arc<Topic>, offsets: Range<i64>) -> RawBatch {
+        let rows = offsets.clone().count();
+        RawBatch {
+            topic: topic.clone(),
+            partition: 0,
+            offsets: Int64Array::from_iter_values(offsets),
+            timestamps: TimestampMicrosecondArray::new_null(rows),
+            keys: BinaryArray::new_null(rows),
+            headers: StringArray::new_null(rows),
+            payloads: BinaryArray::from_iter_values(std::iter::repeat_n(b"{}", rows)),
+            absent: vec![],
+        }
+    }
+
+    #[test]
+    fn closing_an_epoch_reads_off_exactly_what_was_taken() {
+        let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
+        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        ingress.assign(&topic, 0, 0);
+        assert!(ingress.push(batch(&topic, 0..3)));
+        assert!(ingress.push(batch(&topic, 3..5)));
+        assert_eq!(ingress.take().epoch, Epoch(7));
+        let closed = ingress.close_epoch(0);
+        let key = TopicPartition::new("t", 0);
+        assert_eq!((closed.partitions[&key].next_offset, closed.records), (3, 3));
+        let taken = ingress.take();
+        assert_eq!((taken.epoch, taken.batch.map(|batch| batch.len())), (Epoch(8), Some(2)));
+        let closed = ingress.close_epoch(0);
+        assert_eq!((closed.partitions[&key].next_offset, closed.records), (5, 2));
+        assert!(closed.charged_bytes > 0);
+        assert_eq!(ingress.close_epoch(0).charged_bytes, 0);
+    }
+}

@@ -1,0 +1,95 @@
+//! Lines of a file or a stream, plain or gzip.
+
+use crate::source::error::SourceError;
+use flate2::bufread::MultiGzDecoder;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Chain, Cursor, Read};
+use std::path::PathBuf;
+
+/// Longest line that is read: no broker would take more.
+const LONGEST_LINE: u64 = 100 << 20;
+/// What gzip begins with (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Where lines come from.
+pub enum Input {
+    /// A file, which can be read twice.
+    Path(PathBuf),
+    /// A stream, such as standard input.
+    Stream(Box<dyn Read>),
+}
+
+impl Input {
+    /// The same input two times over.
+    pub(super) fn twice(self) -> Result<(Self, Self), SourceError> {
+        match self {
+            Self::Path(path) => Ok((Self::Path(path.clone()), Self::Path(path))),
+            Self::Stream(_) => Err(SourceError::Input {
+                line: 0,
+                reason: "moving times reads the input twice: give a file rather than a stream".to_owned(),
+            }),
+        }
+    }
+
+    fn open(self) -> std::io::Result<Box<dyn Read>> {
+        match self {
+            Self::Path(path) => {
+                let opened = File::open(&path);
+                let named =
+                    |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+                Ok(Box::new(opened.map_err(named)?))
+            }
+            Self::Stream(stream) => Ok(stream),
+        }
+    }
+}
+
+/// Line after line, into one buffer.
+pub(super) struct Lines {
+    from: Box<dyn BufRead>,
+    number: u64,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(input: Input) -> Result<Self, SourceError> {
+        let failed = |error: std::io::Error| SourceError::Input { line: 0, reason: error.to_string() };
+        let mut raw = input.open().map_err(failed)?;
+        let mut start = [0; 2];
+        let mut known = 0;
+        while known < start.len() {
+            match raw.read(&mut start[known..]).map_err(failed)? {
+                0 => break,
+                count => known += count,
+            }
+        }
+        let whole: Chain<Cursor<Vec<u8>>, _> = Cursor::new(start[..known].to_vec()).chain(raw);
+        let plain = BufReader::with_capacity(256 << 10, whole);
+        let from: Box<dyn BufRead> = if start == GZIP {
+            Box::new(BufReader::with_capacity(256 << 10, MultiGzDecoder::new(plain)))
+        } else {
+            Box::new(plain)
+        };
+        Ok(Self { from, number: 0, line: vec![] })
+    }
+
+    /// The next line with its number, from 1, without its end (`\n` or `\r\n`).
+    pub(super) fn next(&mut self) -> Result<Option<(u64, &[u8])>, SourceError> {
+        self.line.clear();
+        let read = self.from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line);
+        let read = read.map_err(|error| SourceError::Input { line: self.number, reason: error.to_string() })?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+            if self.line.last() == Some(&b'\r') {
+                self.line.pop();
+            }
+        } else if read as u64 == LONGEST_LINE {
+            return Err(SourceError::Line { line: self.number, reason: format!("longer than {LONGEST_LINE} bytes") });
+        }
+        Ok(Some((self.number, &self.line)))
+    }
+}

@@ -1,0 +1,21 @@
+//! The vocabulary of Thermocline: what things are called, what columns they have, and what we remember of them.
+//!
+//! In reading order. Only [`metadata`] touches the world; the rest is values without clock or threads.
+
+pub mod offset;
+pub mod epoch;
+pub mod time;
+pub mod tier;
+pub mod table;
+pub mod columns;
+pub mod domain;
+pub mod format;
+pub mod metadata;
+mod error;
+
+pub use epoch::{Cut, Epoch, Generation};
+pub use error::SchemaError;
+pub use offset::{RecordId, TopicPartition};
+pub use table::{TableId, TableName, TableSchema};
+pub use tier::Tier;
+pub use time::{Clock, EventTime};

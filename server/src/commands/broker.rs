@@ -1,0 +1,26 @@
+//! `thermocline broker`: the embedded broker alone.
+
+use crate::cli::BrokerArgs;
+use anyhow::{Context, Result};
+use std::process::ExitCode;
+use thermocline_broker::{Broker, BrokerConfig, Fsync};
+
+/// The broker's folder in a data directory.
+pub(crate) const FOLDER: &str = "broker";
+
+pub(crate) async fn run(args: BrokerArgs) -> Result<ExitCode> {
+    let config = BrokerConfig {
+        data_dir: args.data.data.join(FOLDER),
+        host: args.host,
+        port: args.port,
+        fsync: if args.sync { Fsync::EveryBatch } else { Fsync::Never },
+        ..BrokerConfig::default()
+    };
+    let broker = Broker::start(config).await.context("the broker cannot start")?;
+    println!("broker   {}", broker.bootstrap());
+    println!("data     {}", args.data.data.join(FOLDER).display());
+    println!("write    thermocline produce --kafka {} --topic TOPIC FILE", broker.bootstrap());
+    tokio::signal::ctrl_c().await?;
+    broker.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,41 @@
+//! `thermocline mappings`.
+
+use crate::cli::ReportArgs;
+use crate::report::print_json;
+use anyhow::{Context, Result};
+use std::process::ExitCode;
+use std::sync::Arc;
+use thermocline_operators::Decision;
+use thermocline_schemas::time::SystemClock;
+use thermocline_sql::Engine;
+
+pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
+    let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
+    let view = engine.meta().newest().await?;
+    let decisions: Vec<Decision> = view
+        .mappings
+        .iter()
+        .map(|mapping| serde_json::from_str(&mapping.json).with_context(|| format!("mapping {} is damaged", mapping.key)))
+        .collect::<Result<_>>()?;
+    if args.json {
+        print_json(&serde_json::json!({ "mappings": decisions }))?;
+    } else if decisions.is_empty() {
+        println!("no record has been mapped yet");
+    } else {
+        decisions.iter().for_each(print);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(decision: &Decision) {
+    let (shape, topic, domain) = (&decision.shape, &decision.topic, &decision.domain);
+    println!("{shape}  {topic} -> {domain} ({:.2})", decision.confidence);
+    println!("    event_time <- {}", decision.event_time.as_deref().unwrap_or("the broker's timestamp"));
+    for field in &decision.fields {
+        let path = if field.path.is_empty() { "the whole record" } else { &field.path };
+        println!("    {} <- {path} ({:?})", field.column, field.reason);
+    }
+    if !decision.unmapped.is_empty() {
+        println!("    attributes <- {}", decision.unmapped.join(", "));
+    }
+}

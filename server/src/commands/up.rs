@@ -1,0 +1,139 @@
+//! `thermocline up`: take over the data directory, finish what the last run left open, and run the pipelines.
+
+pub(crate) mod progress;
+mod setup;
+
+pub(crate) use setup::{PipelineFile, load_pipelines, read_pipelines, render};
+
+use crate::cli::UpArgs;
+use crate::commands::broker::FOLDER;
+use crate::data_dir::DataDir;
+use crate::exit;
+use anyhow::{Context, Result};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use thermocline_broker::{Broker, BrokerConfig};
+use thermocline_operators::Router;
+use thermocline_pipelines::coordinator::{Ended, Snapshot};
+use thermocline_pipelines::plan::Pipelines;
+use thermocline_pipelines::run::{Handles, RunConfig, Stores};
+use thermocline_schemas::domain::Registry;
+use thermocline_schemas::metadata::{CutView, Pause};
+use thermocline_sinks::committer::Committer;
+use thermocline_sinks::disk::Durability;
+use tokio::sync::watch;
+
+pub(crate) async fn run(args: UpArgs) -> Result<ExitCode> {
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.send_replace(true);
+        }
+    });
+    let ended = up(&args, stopping).await?;
+    progress::print_rows(&ended.view);
+    match &ended.how {
+        Ended::Paused(pauses) => {
+            print_pauses(pauses);
+            Ok(ExitCode::from(exit::PAUSED))
+        }
+        Ended::CaughtUp | Ended::Stopped => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// A run that is over.
+pub(crate) struct UpEnded {
+    /// How.
+    pub(crate) how: Ended,
+    /// What is there now.
+    pub(crate) view: CutView,
+}
+
+/// Everything but the printing of the end.
+pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpEnded> {
+    let prepared = setup::prepare(args)?;
+    let durability = if args.no_sync { Durability::Process } else { Durability::Disk };
+    let data = DataDir::open(&args.data.data).await?;
+    // First the fence, then the broker's lock: an older run lets go of it when it finds itself fenced.
+    let committer = setup::take_over(&data, durability).await?;
+    let broker = start_broker(args, &data).await?;
+    let bootstrap = args.kafka.clone().or_else(|| broker.as_ref().map(Broker::bootstrap)).unwrap_or_default();
+    committer.recover().await.context("what the last run left open cannot be finished")?;
+    let stores = Stores {
+        committer: committer.clone(),
+        router: prepared.router.clone(),
+        registry: prepared.registry.clone(),
+        clock: data.clock.clone(),
+    };
+    let config = RunConfig {
+        data: data.path.clone(),
+        bootstrap: bootstrap.clone(),
+        kafka_properties: args.kafka_property.iter().cloned().collect(),
+        workers: args.workers.map_or_else(cores, usize::from),
+        budget_bytes: args.memory_mib as usize * 1024 * 1024,
+        epoch_interval: args.epoch_interval,
+        discover_every: Duration::from_secs(5),
+        durability,
+        once: args.once,
+    };
+    progress::print_banner(&data.path, &bootstrap, &prepared.files, broker.is_some());
+    let how = run_pipelines(config, &prepared.pipelines, stores, &committer, stop).await;
+    // The broker goes last: clients of the run must not see it vanish. Whatever became of the run, it is shut down.
+    if let Some(broker) = broker {
+        broker.shutdown().await;
+    }
+    let _ = std::fs::remove_file(data.path.join(crate::data_dir::RUN_FILE));
+    Ok(UpEnded { how: how?, view: data.meta.newest().await? })
+}
+
+async fn start_broker(args: &UpArgs, data: &DataDir) -> Result<Option<Broker>> {
+    if args.kafka.is_some() {
+        return Ok(None);
+    }
+    let config = BrokerConfig { data_dir: data.path.join(FOLDER), port: args.kafka_port, ..BrokerConfig::default() };
+    let advice = "the embedded broker cannot start; use --kafka-port for another port, or --kafka for another broker";
+    Ok(Some(Broker::start(config).await.context(advice)?))
+}
+
+/// The run, shown while it goes on; afterwards, unless somebody is waiting at the terminal, everything is rolled up.
+async fn run_pipelines(
+    config: RunConfig,
+    pipelines: &Pipelines,
+    stores: Stores,
+    committer: &Arc<Committer>,
+    stop: watch::Receiver<bool>,
+) -> Result<Ended> {
+    let (snapshots, seen) = watch::channel(Snapshot::default());
+    let shown = tokio::spawn(progress::show(config.data.clone(), config.bootstrap.clone(), config.once, seen));
+    let ended = thermocline_pipelines::run::run(config, pipelines, stores, Handles { stop, snapshots }).await;
+    shown.abort();
+    let ended = ended?;
+    if !matches!(ended, Ended::Stopped) {
+        committer.roll_up_all().await.context("the staged parts cannot be rolled up")?;
+        committer.clean_up().await.context("what nobody needs cannot be deleted")?;
+    }
+    Ok(ended)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn print_pauses(pauses: &[Pause]) {
+    for pause in pauses {
+        eprintln!("paused: {}", pause.reason);
+    }
+}
+
+/// What `up` has read from files before it touches anything.
+pub(crate) struct Prepared {
+    /// The pipelines.
+    pub(crate) pipelines: Pipelines,
+    /// Their files, for the banner.
+    pub(crate) files: Vec<PipelineFile>,
+    /// Classifies and maps, knowing the domains that the pipelines declare.
+    pub(crate) router: Arc<Router>,
+    /// The domains.
+    pub(crate) registry: Arc<Registry>,
+}

@@ -1,0 +1,104 @@
+//! What `up` says while it runs, and at its end.
+
+use crate::commands::up::PipelineFile;
+use crate::data_dir::RUN_FILE;
+use crate::report::thousands;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use thermocline_pipelines::coordinator::Snapshot;
+use thermocline_schemas::Tier;
+use thermocline_schemas::metadata::CutView;
+use thermocline_schemas::table::DEAD_LETTERS;
+use tokio::sync::watch;
+
+/// Prints where everything is.
+pub(crate) fn print_banner(data: &Path, bootstrap: &str, files: &[PipelineFile], embedded: bool) {
+    println!("data       {}", data.display());
+    println!("broker     {bootstrap}{}", if embedded { " (embedded)" } else { "" });
+    for file in files {
+        println!("pipeline   {}", file.path);
+    }
+}
+
+/// Follows a run: says which topics it reads, keeps a status line on a terminal, and writes `run.json` for `status`.
+pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen: watch::Receiver<Snapshot>) {
+    let line = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    line.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is ours"));
+    let mut topics: Vec<String> = vec![];
+    let mut first = true;
+    while seen.changed().await.is_ok() {
+        let snapshot = seen.borrow_and_update().clone();
+        let now: Vec<String> =
+            snapshot.sources.iter().flat_map(|it| it.topics.iter().map(|topic| format!("{} <- {topic}", it.name))).collect();
+        for new in now.iter().filter(|topic| !topics.contains(topic)) {
+            line.suspend(|| println!("topic      {new}"));
+        }
+        if first && now.is_empty() && !once {
+            let paste = format!("thermocline produce --kafka {bootstrap} --topic orders orders.jsonl");
+            line.suspend(|| println!("no topics yet; write to one:\n           {paste}"));
+        }
+        (topics, first) = (now, false);
+        line.set_message(status_line(&snapshot));
+        line.tick();
+        write_run_file(&data, &snapshot);
+    }
+    line.finish_and_clear();
+}
+
+fn status_line(snapshot: &Snapshot) -> String {
+    let lag: u64 = snapshot.sources.iter().map(|source| source.lag).sum();
+    let memory = snapshot.used_bytes / (1 << 20);
+    let mut text = format!("epoch {}, {} records behind, {memory} MiB under way", snapshot.open_epoch, thousands(lag));
+    if !snapshot.paused.is_empty() {
+        text.push_str(&format!(", {} topics paused", snapshot.paused.len()));
+    }
+    if snapshot.sources.iter().any(|source| !source.healthy) {
+        text.push_str(", the broker does not answer");
+    }
+    text
+}
+
+/// A reader must never see half of it.
+fn write_run_file(data: &Path, snapshot: &Snapshot) {
+    let run = serde_json::json!({ "pid": std::process::id(), "run": snapshot });
+    let half = data.join(format!("{RUN_FILE}.new"));
+    let written = std::fs::write(&half, run.to_string()).and_then(|()| std::fs::rename(&half, data.join(RUN_FILE)));
+    if let Err(error) = written {
+        tracing::warn!(%error, "status cannot be shown: {} cannot be written", RUN_FILE);
+    }
+}
+
+/// Rows of every table by tier, staged ones among them.
+pub(crate) fn rows_by_table(view: &CutView) -> BTreeMap<String, [u64; 3]> {
+    let mut rows: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for part in &view.parts {
+        rows.entry(part.part.table.name.to_string()).or_default()[part.part.table.tier as usize] += part.part.rows;
+    }
+    for live in &view.versions {
+        rows.entry(live.table.name.to_string()).or_default()[live.table.tier as usize] += live.rows;
+    }
+    rows.retain(|_, tiers| tiers.iter().any(|rows| *rows > 0));
+    rows
+}
+
+/// Prints rows by domain and tier.
+pub(crate) fn print_rows(view: &CutView) {
+    let rows = rows_by_table(view);
+    if rows.is_empty() {
+        println!("no rows yet");
+        return;
+    }
+    let width = rows.keys().map(String::len).max().unwrap_or_default().max(DEAD_LETTERS.len());
+    let [hot, warm, cold] = Tier::ALL;
+    println!("{:width$} {hot:>12} {warm:>12} {cold:>12}", "rows");
+    let mut sums = [0; 3];
+    for (table, tiers) in &rows {
+        let [hot, warm, cold] = tiers.map(thousands);
+        println!("{table:width$} {hot:>12} {warm:>12} {cold:>12}");
+        sums.iter_mut().zip(tiers).for_each(|(sum, rows)| *sum += rows);
+    }
+    let [hot, warm, cold] = sums.map(thousands);
+    println!("{:width$} {hot:>12} {warm:>12} {cold:>12}", "all");
+}

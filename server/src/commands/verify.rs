@@ -1,0 +1,48 @@
+//! `thermocline verify`.
+
+use crate::cli::ReportArgs;
+use crate::exit;
+use crate::report::{print_json, thousands};
+use anyhow::Result;
+use std::process::ExitCode;
+use std::sync::Arc;
+use thermocline_schemas::time::SystemClock;
+use thermocline_sql::Engine;
+use thermocline_sql::verify::{Figures, Verified, verify};
+
+pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
+    let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
+    let session = engine.session().await?;
+    let verified = verify(&session).await?;
+    if args.json {
+        print_json(&verified)?;
+    } else {
+        print(&verified);
+    }
+    Ok(if verified.ok { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
+}
+
+fn print(verified: &Verified) {
+    for branch in &verified.branches {
+        let closed = if branch.live { "" } else { " (closed)" };
+        println!("branch {} {} -> {}{closed}", branch.branch, branch.source, branch.target);
+        println!("  {}", law(&branch.figures));
+    }
+    for problem in &verified.problems {
+        println!("problem: {problem}");
+    }
+    println!("{}", if verified.ok { "every record is there, once" } else { "the law of conservation does not hold" });
+}
+
+/// `read 10 = rows 8 + windowed 0 + filtered 1 + late 0 + dead letters 1`.
+pub(crate) fn law(figures: &Figures) -> String {
+    format!(
+        "read {} = rows {} + windowed {} + filtered {} + late {} + dead letters {}",
+        thousands(figures.read),
+        thousands(figures.rows),
+        thousands(figures.windowed),
+        thousands(figures.filtered),
+        thousands(figures.late),
+        thousands(figures.dead_letters)
+    )
+}

@@ -1,0 +1,57 @@
+//! The data directory, as the commands open it that write.
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thermocline_schemas::metadata::{Meta, RunInfo, SqliteMeta};
+use thermocline_schemas::time::{FixedClock, SystemClock};
+use thermocline_schemas::Clock;
+use thermocline_sinks::METADATA_FILE;
+
+/// What `up` shows of itself for `status`, written beside the metadata every half second.
+pub(crate) const RUN_FILE: &str = "run.json";
+
+/// A data directory with its metadata store.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its metadata store.
+    pub(crate) meta: Arc<dyn Meta>,
+    /// The time.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl DataDir {
+    /// Creates or opens it. Nobody is fenced by this.
+    pub(crate) async fn open(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).with_context(|| format!("cannot create the data directory {}", path.display()))?;
+        let path = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
+        let clock = clock()?;
+        let meta: Arc<dyn Meta> = Arc::new(SqliteMeta::open(&path.join(METADATA_FILE), clock.clone()).await?);
+        Ok(Self { path, meta, clock })
+    }
+
+    /// Who runs, for whoever is fenced.
+    pub(crate) fn run_info(&self) -> RunInfo {
+        RunInfo { host: host(), pid: std::process::id(), started_at: self.clock.now() }
+    }
+}
+
+/// The machine's clock, or the time in `THERMOCLINE_NOW` (µs since the Unix epoch) for runs that must be repeatable.
+pub(crate) fn clock() -> Result<Arc<dyn Clock>> {
+    match std::env::var("THERMOCLINE_NOW") {
+        Err(_) => Ok(Arc::new(SystemClock)),
+        Ok(text) => {
+            let now = text.parse().with_context(|| format!("THERMOCLINE_NOW is {text:?}, no number of µs since 1970"))?;
+            Ok(Arc::new(FixedClock(now)))
+        }
+    }
+}
+
+/// The host's name, for messages.
+fn host() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "this host".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,27 @@
+//! The command line of Thermocline.
+
+mod bench;
+mod cli;
+mod commands;
+mod data_dir;
+mod exit;
+mod report;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::failed(&anyhow::Error::new(error)),
+    };
+    report::start_logging(cli.log_format, cli.verbose);
+    let outcome = runtime.block_on(commands::run(cli.command));
+    // Threads of libraries that still wait for something must not keep a finished command alive.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(error) => exit::failed(&error),
+    }
+}

@@ -1,0 +1,82 @@
+//! How answers and logs look.
+
+use crate::cli::{Format, LogFormat};
+use anyhow::Result;
+use arrow::array::RecordBatch;
+use arrow::util::display::FormatOptions;
+use std::io::Write;
+use thermocline_sql::Answer;
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging on standard error. Without -v only what a person should look at.
+pub(crate) fn start_logging(format: LogFormat, verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "warn,thermocline=info,thermocline_pipelines=info,thermocline_sinks=info,thermocline_broker=info",
+        _ => "info,thermocline=debug,thermocline_pipelines=debug,thermocline_sinks=debug,thermocline_broker=debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Prints an answer to standard output.
+pub(crate) fn print_answer(answer: &Answer, format: Format) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Table => writeln!(out, "{}", table(&answer.batches, answer)?)?,
+        Format::Json => {
+            let mut writer = arrow::json::WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .build::<_, arrow::json::writer::LineDelimited>(&mut out);
+            answer.batches.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.finish()?;
+        }
+        Format::Csv => {
+            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut out);
+            if answer.rows() == 0 {
+                writer.write(&RecordBatch::new_empty(answer.schema.clone()))?;
+            }
+            answer.batches.iter().filter(|batch| batch.num_rows() > 0).try_for_each(|batch| writer.write(batch))?;
+        }
+    }
+    Ok(())
+}
+
+fn table(batches: &[RecordBatch], answer: &Answer) -> Result<String> {
+    let options = FormatOptions::default().with_display_error(true);
+    let empty = [RecordBatch::new_empty(answer.schema.clone())];
+    let batches = if batches.is_empty() { &empty } else { batches };
+    Ok(arrow::util::pretty::pretty_format_batches_with_options(batches, &options)?.to_string())
+}
+
+/// Prints one JSON object to standard output.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_set_apart() {
+        let text = [0, 999, 1_000, 1_234_567].map(super::thousands);
+        assert_eq!(text, ["0", "999", "1,000", "1,234,567"]);
+    }
+}

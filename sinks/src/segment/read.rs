@@ -1,0 +1,228 @@
+//! Reading a part: just its bytes, verified, with only the columns that are wanted.
+
+use super::{CHECKSUM, MAGIC, SegmentIndex};
+use crate::SinkError;
+use arrow::array::RecordBatch;
+use arrow::buffer::{Buffer, MutableBuffer};
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::convert::fb_to_schema;
+use arrow::ipc::reader::read_record_batch;
+use arrow::ipc::{MessageHeader, root_as_message};
+use datafusion::error::DataFusionError;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thermocline_schemas::metadata::Part;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+
+/// Bytes that a stream reads at once, unless a single block is longer.
+const CHUNK: u64 = 1 << 20;
+/// Continuation marker and length before every IPC message.
+const PREFIX: u64 = 8;
+/// An IPC message of metadata is small; what says otherwise is damage.
+const MAX_MESSAGE: u64 = 64 << 20;
+
+/// All batches of a part, verified before any is returned. Blocks. `projection` picks columns by their index in the
+/// part's schema; the buffers of the others are never looked at.
+///
+/// # Errors
+/// [`SinkError::Damaged`] when the bytes are not what was written, [`SinkError::Store`] when the file cannot be read; its
+/// source is the [`std::io::Error`], of kind `NotFound` when the segment was cleaned up.
+pub fn read_part(data_dir: &Path, part: &Part, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>, SinkError> {
+    PartReader::new(data_dir, part, projection, u64::MAX).collect()
+}
+
+/// A part as a stream that holds about a megabyte, and keeps no file open. Its last item is an error when the checksum does
+/// not fit: whoever commits what came before must wait for the end. Reads on the blocking pool.
+///
+/// # Errors
+/// Those of [`read_part`], for the first block.
+pub async fn stream_part(data_dir: &Path, part: &Part) -> Result<SendableRecordBatchStream, SinkError> {
+    let mut reader = PartReader::new(data_dir, part, None, CHUNK);
+    let (first, reader) = blocking(move || (reader.next(), reader)).await;
+    let first = first.transpose()?;
+    let schema = first.as_ref().map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), |batch| batch.schema());
+    let rest = futures::stream::unfold((first.map(Ok), Some(reader)), |(ready, reader)| async move {
+        if let Some(batch) = ready {
+            return Some((batch, (None, reader)));
+        }
+        let mut reader = reader?;
+        let (next, reader) = blocking(move || (reader.next(), reader)).await;
+        let reader = matches!(next, Some(Ok(_))).then_some(reader);
+        next.map(|batch| (batch.map_err(|error| DataFusionError::External(Box::new(error))), (None, reader)))
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rest)))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("reading a part does not panic, and is not aborted")
+}
+
+/// Iterates over the blocks of one part. Opens the file anew for every chunk, so that a merge of a thousand parts needs no
+/// thousand descriptors.
+pub struct PartReader {
+    path: PathBuf,
+    segment: String,
+    projection: Option<Vec<usize>>,
+    chunk_bytes: u64,
+    chunk: Buffer,
+    /// Where `chunk` begins in the file, and where the next message does.
+    chunk_at: u64,
+    position: u64,
+    /// Where the stream ends and its checksum begins.
+    end: u64,
+    schema: Option<SchemaRef>,
+    checksum: Xxh3Default,
+    finished: bool,
+}
+
+impl std::fmt::Debug for PartReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartReader")
+            .field("segment", &self.segment)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartReader {
+    /// Reads `part`, `chunk_bytes` at a time.
+    pub fn new(data_dir: &Path, part: &Part, projection: Option<&[usize]>, chunk_bytes: u64) -> Self {
+        let bytes = &part.part.bytes;
+        Self {
+            path: data_dir.join(&part.segment),
+            segment: part.segment.clone(),
+            projection: projection.map(<[usize]>::to_vec),
+            chunk_bytes,
+            chunk: Buffer::default(),
+            chunk_at: bytes.start,
+            position: bytes.start,
+            end: bytes.end.saturating_sub(CHECKSUM),
+            schema: None,
+            checksum: Xxh3Default::new(),
+            finished: false,
+        }
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> SinkError {
+        SinkError::Damaged { segment: self.segment.clone(), what: what.into() }
+    }
+
+    /// The next `bytes` bytes from `position` on, and moves past them.
+    fn take(&mut self, bytes: u64) -> Result<Buffer, SinkError> {
+        let limit = self.end + CHECKSUM;
+        if bytes > limit.saturating_sub(self.position) {
+            return Err(self.damaged(format!("the part ends at byte {limit}, inside a block")));
+        }
+        if self.position + bytes > self.chunk_at + self.chunk.len() as u64 {
+            let length = bytes.max(self.chunk_bytes).min(limit - self.position);
+            self.chunk = read_at(&self.path, self.position, length)
+                .map_err(|error| SinkError::store(format!("reading segment {}", self.segment), error))?;
+            self.chunk_at = self.position;
+        }
+        let buffer = self.chunk.slice_with_length((self.position - self.chunk_at) as usize, bytes as usize);
+        self.position += bytes;
+        Ok(buffer)
+    }
+
+    /// As [`Self::take`], of the stream itself: what is summed.
+    fn take_summed(&mut self, bytes: u64) -> Result<Buffer, SinkError> {
+        let buffer = self.take(bytes)?;
+        self.checksum.update(&buffer);
+        Ok(buffer)
+    }
+
+    fn read(&mut self) -> Result<Option<RecordBatch>, SinkError> {
+        loop {
+            let start = self.position;
+            let prefix = self.take_summed(PREFIX)?;
+            let word = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().expect("four bytes"));
+            if word(0) != u32::MAX {
+                return Err(self.damaged(format!("no block begins at byte {start}")));
+            }
+            if word(4) == 0 {
+                return self.verify().map(|()| None);
+            }
+            if u64::from(word(4)) > MAX_MESSAGE {
+                return Err(self.damaged(format!("the block at byte {start} has a header of {} bytes", word(4))));
+            }
+            let header = self.take_summed(u64::from(word(4)))?;
+            let message = root_as_message(&header).map_err(|error| self.damaged(error.to_string()))?;
+            let body_length = u64::try_from(message.bodyLength()).map_err(|_| self.damaged("a negative length"))?;
+            let body = self.take_summed(body_length)?;
+            match message.header_type() {
+                MessageHeader::Schema => {
+                    let schema = message.header_as_schema().ok_or_else(|| self.damaged("a schema is missing"))?;
+                    self.schema = Some(Arc::new(fb_to_schema(schema)));
+                }
+                MessageHeader::RecordBatch => {
+                    let batch = message.header_as_record_batch().ok_or_else(|| self.damaged("a block is missing"))?;
+                    let schema = self.schema.clone().ok_or_else(|| self.damaged("a block comes before its schema"))?;
+                    let (projection, version) = (self.projection.as_deref(), message.version());
+                    let batch = read_record_batch(&body, batch, schema, &HashMap::new(), projection, &version);
+                    return batch.map(Some).map_err(|error| self.damaged(error.to_string()));
+                }
+                other => return Err(self.damaged(format!("a block of kind {other:?}"))),
+            }
+        }
+    }
+
+    fn verify(&mut self) -> Result<(), SinkError> {
+        self.finished = true;
+        let found = self.checksum.digest();
+        if self.position != self.end {
+            return Err(self.damaged(format!("the part goes on after byte {}", self.position)));
+        }
+        let kept = self.take(CHECKSUM)?;
+        if kept.as_slice() != found.to_le_bytes() {
+            return Err(self.damaged(format!("the checksum of the part up to byte {} does not fit", self.end)));
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for PartReader {
+    type Item = Result<RecordBatch, SinkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        let next = self.read().transpose();
+        self.finished |= !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// Bytes of a file, in a buffer that is aligned as Arrow likes it.
+fn read_at(path: &Path, start: u64, length: u64) -> std::io::Result<Buffer> {
+    let mut bytes = MutableBuffer::from_len_zeroed(length as usize);
+    File::open(path)?.read_exact_at(bytes.as_slice_mut(), start)?;
+    Ok(bytes.into())
+}
+
+/// What the segment at `path` says of itself: for whoever has the file and not the store. Blocks.
+///
+/// # Errors
+/// [`SinkError::Damaged`] when it is no whole segment.
+pub fn read_index(path: &Path) -> Result<SegmentIndex, SinkError> {
+    let segment = path.display().to_string();
+    let damaged = |what: &str| SinkError::Damaged { segment: segment.clone(), what: what.to_owned() };
+    let bytes = std::fs::read(path).map_err(|error| SinkError::store(format!("reading segment {segment}"), error))?;
+    let (rest, magic) = bytes.split_last_chunk::<8>().ok_or_else(|| damaged("it is too short"))?;
+    let (rest, checksum) = rest.split_last_chunk::<8>().ok_or_else(|| damaged("it is too short"))?;
+    let (rest, length) = rest.split_last_chunk::<8>().ok_or_else(|| damaged("it is too short"))?;
+    if magic != MAGIC || !rest.starts_with(MAGIC) {
+        return Err(damaged("it does not begin and end as a segment does"));
+    }
+    let start = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|length| rest.len().checked_sub(length));
+    let index = &rest[start.ok_or_else(|| damaged("its index is longer than the file"))?..];
+    if xxh3_64(index) != u64::from_le_bytes(*checksum) {
+        return Err(damaged("the checksum of its index does not fit"));
+    }
+    serde_json::from_slice(index).map_err(|error| damaged(&format!("its index does not parse: {error}")))
+}

@@ -1,0 +1,15 @@
+//! Asking: a session over all logical tables at one cut.
+//!
+//! [`engine`] opens a data directory beside a run or alone; [`session`] pins a cut and shows its tables; [`guard`] lets only
+//! plans through that read; [`system_tables`] shows what the metadata store knows; [`verify`] recounts everything.
+
+pub mod engine;
+pub mod guard;
+pub mod session;
+pub mod system_tables;
+pub mod verify;
+mod error;
+
+pub use engine::Engine;
+pub use error::SqlError;
+pub use session::{Answer, Session};

@@ -1,0 +1,133 @@
+//! A session: every logical table in one catalog, at one cut.
+
+use crate::{SqlError, guard, system_tables};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
+use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use std::path::Path;
+use std::sync::Arc;
+use thermocline_schemas::metadata::{CutView, Meta};
+use thermocline_schemas::table::{DEAD_LETTERS, system};
+use thermocline_sinks::formats::Formats;
+use thermocline_sinks::read::{PinnedReader, events};
+
+/// The one catalog.
+const CATALOG: &str = "thermocline";
+/// The schema that holds the domains. A table inside a domain, `metrics.clicks`, lies in a schema of the domain's name.
+const PUBLIC: &str = "public";
+/// The view over all domains.
+const EVENTS: &str = "events";
+
+/// All tables at one cut, pinned for as long as the session lives.
+pub struct Session {
+    context: SessionContext,
+    /// The same, with `_embedding` shown: what a statement that names it is planned against.
+    with_embedding: SessionContext,
+    pinned: PinnedReader,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("cut", &self.view().cut).finish_non_exhaustive()
+    }
+}
+
+/// The rows of an answer, with their columns.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+}
+
+impl Answer {
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
+impl Session {
+    pub(crate) async fn open(
+        data: &Path,
+        meta: Arc<dyn Meta>,
+        formats: Arc<Formats>,
+        functions: &[Arc<ScalarUDF>],
+    ) -> Result<Self, SqlError> {
+        let pinned = PinnedReader::open(meta, formats, data.to_owned(), "sql").await?;
+        let context = context(&pinned, functions, false)?;
+        let with_embedding = self::context(&pinned, functions, true)?;
+        Ok(Self { context, with_embedding, pinned })
+    }
+
+    /// What the session sees.
+    pub fn view(&self) -> &CutView {
+        self.pinned.view()
+    }
+
+    /// Answers one statement.
+    ///
+    /// # Errors
+    /// [`SqlError`]: the statement writes, is wrong, or failed half-way. An answer is whole or an error.
+    pub async fn query(&self, sql: &str) -> Result<Answer, SqlError> {
+        let stream = self.stream(sql).await?;
+        let schema = stream.schema();
+        let batches = datafusion::physical_plan::common::collect(stream).await.map_err(SqlError::of)?;
+        Ok(Answer { schema, batches })
+    }
+
+    /// Answers one statement, batch by batch. The cut stays pinned until the last of them.
+    ///
+    /// # Errors
+    /// As [`Session::query`]; an error may also come in the stream's stead of a batch.
+    pub async fn stream(&self, sql: &str) -> Result<SendableRecordBatchStream, SqlError> {
+        let context = if sql.contains(system::EMBEDDING) { &self.with_embedding } else { &self.context };
+        let plan = context.state().create_logical_plan(sql).await.map_err(SqlError::of)?;
+        guard::only_reads(&plan)?;
+        let frame = context.execute_logical_plan(plan).await.map_err(SqlError::of)?;
+        frame.execute_stream().await.map_err(SqlError::of)
+    }
+}
+
+fn context(pinned: &PinnedReader, functions: &[Arc<ScalarUDF>], embedding: bool) -> Result<SessionContext, SqlError> {
+    let mut config =
+        SessionConfig::new().with_information_schema(true).with_default_catalog_and_schema(CATALOG, PUBLIC);
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    let context = SessionContext::new_with_config(config);
+    for function in functions {
+        context.register_udf(function.as_ref().clone());
+    }
+    let catalog = context.catalog(CATALOG).expect("the session makes its default catalog");
+    let register = |place: &str, name: &str, table: Arc<dyn TableProvider>| -> Result<(), SqlError> {
+        let schema = match catalog.schema(place) {
+            Some(schema) => schema,
+            None => {
+                let fresh: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+                catalog.register_schema(place, fresh.clone()).map_err(SqlError::of)?;
+                fresh
+            }
+        };
+        schema.register_table(name.to_owned(), table).map_err(SqlError::of)?;
+        Ok(())
+    };
+    let mut domains = vec![];
+    for table in pinned.tables() {
+        let name = table.table().name.clone();
+        let is_domain = !name.as_str().contains('.') && name.as_str() != DEAD_LETTERS;
+        if is_domain {
+            domains.push(table.clone());
+        }
+        let (place, short) = name.as_str().split_once('.').unwrap_or((PUBLIC, name.as_str()));
+        register(place, short, Arc::new(table.with_embedding(embedding && short != DEAD_LETTERS)))?;
+    }
+    register(PUBLIC, EVENTS, events(&domains).map_err(SqlError::of)?)?;
+    for (name, table) in system_tables::all(pinned.view())? {
+        register(system_tables::SCHEMA, name, table)?;
+    }
+    Ok(context)
+}

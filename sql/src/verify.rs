@@ -1,0 +1,303 @@
+//! Recounting everything by scanning: no record lost, none twice.
+//!
+//! Per branch and partition the law must hold: `read = rows + windowed + filtered + late + dead_letters`. `rows` and
+//! `dead_letters` are counted in the tables, as distinct offsets; only `filtered` rests on counters.
+
+use crate::{Session, SqlError};
+use arrow::array::{Array, RecordBatch};
+use futures::StreamExt;
+use roaring::RoaringTreemap;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use thermocline_schemas::metadata::{Branch, BranchId, Counts, CutView};
+use thermocline_schemas::table::{DEAD_LETTERS, system};
+use thermocline_schemas::columns;
+
+/// So many places are listed; all are counted.
+const MOST_LISTED: usize = 100;
+
+/// Stands for no branch: branches are numbered from 1.
+const BEFORE_BRANCHES: BranchId = BranchId(0);
+
+/// The recount.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verified {
+    /// True when the law holds everywhere, nothing is missing and nothing there twice.
+    pub ok: bool,
+    /// The figures of all branches into `domains` together.
+    #[serde(flatten)]
+    pub domains: Figures,
+    /// Every branch.
+    pub branches: Vec<VerifiedBranch>,
+    /// What is wrong, in words, at most [`MOST_LISTED`] places.
+    pub problems: Vec<String>,
+}
+
+/// Records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Delivered.
+    pub read: u64,
+    /// Found as rows.
+    pub rows: u64,
+    /// Inside window rows, and in open windows.
+    pub windowed: u64,
+    /// Dropped by a filter.
+    pub filtered: u64,
+    /// Behind the watermark.
+    pub late: u64,
+    /// Found as dead letters.
+    pub dead_letters: u64,
+    /// Of `windowed`, those in windows that are still open.
+    pub open: u64,
+    /// Found more than once.
+    pub duplicates: u64,
+    /// Delivered and found nowhere.
+    pub missing: u64,
+}
+
+impl Figures {
+    fn add(&mut self, other: &Figures) {
+        self.read += other.read;
+        self.rows += other.rows;
+        self.windowed += other.windowed;
+        self.filtered += other.filtered;
+        self.late += other.late;
+        self.dead_letters += other.dead_letters;
+        self.open += other.open;
+        self.duplicates += other.duplicates;
+        self.missing += other.missing;
+    }
+}
+
+/// One branch's recount.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifiedBranch {
+    /// Its number.
+    pub branch: BranchId,
+    /// Its source.
+    pub source: String,
+    /// Its target.
+    pub target: String,
+    /// Whether its statement is still among the pipelines.
+    pub live: bool,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Which branch, or which source before the branches, wrote what: offsets by place.
+type Offsets<K> = BTreeMap<(K, String, i32), RoaringTreemap>;
+
+/// What the tables hold.
+#[derive(Debug, Default)]
+struct Scanned {
+    /// Rows, by branch and ordinal.
+    rows: Offsets<(BranchId, i32)>,
+    /// Dead letters of one branch.
+    dead: Offsets<BranchId>,
+    /// Dead letters from before the branches, by source: they count in each of its branches.
+    undecoded: Offsets<String>,
+    /// Offsets that were found again, by branch.
+    duplicates: BTreeMap<BranchId, u64>,
+    problems: Vec<String>,
+}
+
+/// Recounts what `session` sees.
+///
+/// # Errors
+/// A scan that fails, or a cut that was cleaned up meanwhile. What is merely wrong is in the answer.
+pub async fn verify(session: &Session) -> Result<Verified, SqlError> {
+    let mut scanned = Scanned::default();
+    for table in &session.view().tables {
+        let dead = table.name.as_str() == DEAD_LETTERS;
+        let more = if dead { "source" } else { system::ORDINAL };
+        let name = table.name.as_str().replace('.', "\".\"");
+        let sql = format!("SELECT _branch, _topic, _partition, _offset, {more} FROM \"{name}\"");
+        let mut stream = session.stream(&sql).await?;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(SqlError::of)?;
+            if dead { scanned.dead_letters(&batch)? } else { scanned.rows(&batch)? }
+        }
+    }
+    Ok(judge(session.view(), scanned))
+}
+
+impl Scanned {
+    fn rows(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        let (branches, topics) = (columns::int32(batch, system::BRANCH)?, columns::text(batch, system::TOPIC)?);
+        let partitions = columns::int32(batch, system::PARTITION)?;
+        let (offsets, ordinals) = (columns::int64(batch, system::OFFSET)?, columns::int32(batch, system::ORDINAL)?);
+        for row in 0..batch.num_rows() {
+            let branch = BranchId(branches.value(row));
+            let key = ((branch, ordinals.value(row)), topics.value(row).to_owned(), partitions.value(row));
+            if !self.rows.entry(key).or_default().insert(offsets.value(row) as u64) {
+                self.twice(branch, topics.value(row), partitions.value(row), offsets.value(row));
+            }
+        }
+        Ok(())
+    }
+
+    fn dead_letters(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        let (branches, topics) = (columns::int32(batch, system::BRANCH)?, columns::text(batch, system::TOPIC)?);
+        let (partitions, sources) = (columns::int32(batch, system::PARTITION)?, columns::text(batch, "source")?);
+        let offsets = columns::int64(batch, system::OFFSET)?;
+        for row in 0..batch.num_rows() {
+            let (topic, partition, offset) = (topics.value(row), partitions.value(row), offsets.value(row));
+            let branch = branches.is_valid(row).then(|| BranchId(branches.value(row)));
+            let new = match branch {
+                Some(branch) => {
+                    self.dead.entry((branch, topic.to_owned(), partition)).or_default().insert(offset as u64)
+                }
+                None => {
+                    let key = (sources.value(row).to_owned(), topic.to_owned(), partition);
+                    self.undecoded.entry(key).or_default().insert(offset as u64)
+                }
+            };
+            if !new {
+                self.twice(branch.unwrap_or(BEFORE_BRANCHES), topic, partition, offset);
+            }
+        }
+        Ok(())
+    }
+
+    fn twice(&mut self, branch: BranchId, topic: &str, partition: i32, offset: i64) {
+        *self.duplicates.entry(branch).or_default() += 1;
+        if self.problems.len() < MOST_LISTED {
+            self.problems.push(format!("{topic}/{partition}@{offset} is there more than once, in branch {branch}"));
+        }
+    }
+
+    /// The offsets of a branch's rows in one partition, whatever their ordinal.
+    fn rows_of(&self, branch: BranchId, topic: &str, partition: i32) -> RoaringTreemap {
+        let mine = |((it, _), at, number): &((BranchId, i32), String, i32)| {
+            *it == branch && at == topic && *number == partition
+        };
+        let mut all = RoaringTreemap::new();
+        self.rows.iter().filter(|(key, _)| mine(key)).for_each(|(_, offsets)| all |= offsets);
+        all
+    }
+
+    fn dead_of(&self, branch: &Branch, topic: &str, partition: i32) -> RoaringTreemap {
+        let mut all = RoaringTreemap::new();
+        let own = self.dead.get(&(branch.id, topic.to_owned(), partition));
+        let before = self.undecoded.get(&(branch.identity.source.clone(), topic.to_owned(), partition));
+        own.into_iter().chain(before).for_each(|offsets| all |= offsets);
+        all
+    }
+}
+
+fn judge(view: &CutView, mut scanned: Scanned) -> Verified {
+    let mut verified = Verified::default();
+    for branch in &view.branches {
+        let mut figures = Figures::default();
+        for (topic, partition, counts) in partitions_of(view, branch, &scanned) {
+            let found = judge_partition(view, branch, &topic, partition, &counts, &mut scanned);
+            figures.add(&found);
+        }
+        figures.duplicates = scanned.duplicates.get(&branch.id).copied().unwrap_or_default();
+        if branch.identity.target == "domains" {
+            verified.domains.add(&figures);
+        }
+        verified.branches.push(VerifiedBranch {
+            branch: branch.id,
+            source: branch.identity.source.clone(),
+            target: branch.identity.target.clone(),
+            live: branch.live,
+            figures,
+        });
+    }
+    let strays = scanned.duplicates.get(&BEFORE_BRANCHES).copied().unwrap_or_default();
+    verified.domains.duplicates += strays;
+    verified.problems = scanned.problems;
+    verified.ok = verified.problems.is_empty();
+    verified
+}
+
+/// Every partition that the branch counts in, or is found in.
+fn partitions_of(view: &CutView, branch: &Branch, scanned: &Scanned) -> Vec<(String, i32, Counts)> {
+    let mut all: BTreeMap<(String, i32), Counts> = BTreeMap::new();
+    for it in view.conservation.iter().filter(|it| it.branch == branch.id) {
+        all.entry((it.topic.clone(), it.partition)).or_default().add(&it.counts);
+    }
+    let found: BTreeSet<(String, i32)> = scanned
+        .rows
+        .keys()
+        .filter(|((id, _), ..)| *id == branch.id)
+        .map(|(_, topic, partition)| (topic.clone(), *partition))
+        .collect();
+    for key in found {
+        all.entry(key).or_default();
+    }
+    all.into_iter().map(|((topic, partition), counts)| (topic, partition, counts)).collect()
+}
+
+/// Compares the counters of one partition with what the tables hold.
+fn judge_partition(
+    view: &CutView,
+    branch: &Branch,
+    topic: &str,
+    partition: i32,
+    counts: &Counts,
+    scanned: &mut Scanned,
+) -> Figures {
+    let (rows, dead) = (scanned.rows_of(branch.id, topic, partition), scanned.dead_of(branch, topic, partition));
+    let both = rows.intersection_len(&dead);
+    let found = Figures {
+        read: counts.read,
+        rows: rows.len(),
+        windowed: counts.windowed,
+        filtered: counts.filtered,
+        late: counts.late,
+        dead_letters: dead.len(),
+        open: counts.open,
+        duplicates: 0,
+        missing: 0,
+    };
+    let accounted = found.rows + found.windowed + found.filtered + found.late + found.dead_letters;
+    let missing = found.read.saturating_sub(accounted);
+    let mut problem = |what: String| {
+        if scanned.problems.len() < MOST_LISTED {
+            scanned.problems.push(format!("branch {}, {topic}/{partition}: {what}", branch.id));
+        }
+    };
+    if accounted != found.read {
+        problem(format!(
+            "{} records were read, but {} rows, {} windowed, {} filtered, {} late and {} dead letters make {accounted}",
+            found.read, found.rows, found.windowed, found.filtered, found.late, found.dead_letters
+        ));
+    }
+    if both > 0 {
+        problem(format!("{both} records are rows and dead letters at once"));
+    }
+    if (found.rows, found.dead_letters) != (counts.rows, counts.dead_letters) {
+        problem(format!(
+            "{} rows and {} dead letters were committed, {} and {} are there",
+            counts.rows, counts.dead_letters, found.rows, found.dead_letters
+        ));
+    }
+    if !branch.identity.filters && counts.windowed == 0 {
+        for hole in holes(view, branch, topic, partition, &(rows | dead)) {
+            problem(format!("{topic}/{partition}@{hole} is missing"));
+        }
+    }
+    Figures { missing, ..found }
+}
+
+/// Offsets between the first and the resume offset that are neither found nor listed as a gap.
+fn holes(view: &CutView, branch: &Branch, topic: &str, partition: i32, found: &RoaringTreemap) -> Vec<u64> {
+    let here = |source: &str, at: &str, number: i32| source == branch.identity.source && at == topic && number == partition;
+    let progress = view.progress.iter().find(|it| here(&it.source, &it.topic, it.partition));
+    let (Some(first), Some(progress)) = (found.min(), progress) else { return vec![] };
+    if !branch.live {
+        return vec![];
+    }
+    let mut expected = RoaringTreemap::new();
+    expected.insert_range(first..u64::try_from(progress.next_offset).unwrap_or_default());
+    for gap in view.gaps.iter().filter(|gap| here(&gap.source, &gap.topic, gap.partition)) {
+        let edge = |offset: i64| u64::try_from(offset).unwrap_or_default();
+        expected.remove_range(edge(gap.offsets.start)..edge(gap.offsets.end));
+    }
+    expected -= found;
+    expected.iter().take(MOST_LISTED).collect()
+}

@@ -1,0 +1,15 @@
+//! The whole thing: the real binary, real brokers, real tables.
+
+mod breaker;
+mod commands;
+mod end_to_end;
+mod fence;
+mod hostile;
+mod kill;
+mod layering;
+mod memory;
+mod readers;
+mod reset;
+mod slow_query;
+mod tiers;
+mod user_domain;

@@ -1,0 +1,43 @@
+//! A backlog larger than the memory that may be used.
+
+use std::time::Duration;
+use thermocline_tests::{Broker, Site, demo_lines};
+
+#[test]
+fn a_backlog_larger_than_the_budget_runs_through_within_it() {
+    const RECORDS: usize = 60_000;
+    let broker = Broker::embedded();
+    let topic = broker.topic("backlog", 4);
+    let questions = demo_lines("bank.questions", 1_800);
+    // 60,000 records of about a kilobyte and a half.
+    let padding = "and so on ".repeat(140);
+    for chunk in 0..RECORDS / 5_000 {
+        let line = |n: usize| questions[(chunk * 5_000 + n) % questions.len()].replace("\"}", &format!(" {padding}{n}\"}}"));
+        broker.produce_lines(&topic, (0..5_000).map(line));
+    }
+    let site = Site::reading(&broker).routing(&topic).rule("*", "chat").flag("--memory-mib=32").flag("--no-sync");
+    let mut up = thermocline_tests::Running::start(site.up().arg("--once"));
+    let run_file = site.data().join("run.json");
+    let (mut most, mut seen, mut resident) = (0, 0, 0);
+    thermocline_tests::wait_until("the end of the run", Duration::from_secs(240), || {
+        if let Some(run) = std::fs::read(&run_file).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok()) {
+            let (used, budget) = (run["run"]["used_bytes"].as_u64(), run["run"]["budget_bytes"].as_u64());
+            assert!(budget.is_some_and(|budget| budget <= 32 << 20), "{run:#}");
+            assert!(used <= budget, "{run:#}");
+            (most, seen) = (most.max(used.unwrap_or_default()), seen + 1);
+        }
+        resident = resident.max(resident_mib(up.pid()));
+        !up.is_running()
+    });
+    up.wait(Duration::from_secs(5)).ended_with(0);
+    println!("{seen} looks, at most {most} bytes under way, {resident} MiB resident");
+    assert!(seen > 0 && most > 0, "the run should be seen while it works");
+    assert_eq!(site.verify()["rows"], RECORDS);
+}
+
+/// The most that a process has had in memory.
+fn resident_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() / 1024
+}
