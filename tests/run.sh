@@ -4,7 +4,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/thermocline/target}"
 output=$(mktemp)
-trap 'tests/kafka.sh stop >/dev/null 2>&1; rm -f "$output"' EXIT
+# A broker of this run's own, with nothing of an earlier one in it.
+KAFKA_DIR=$(mktemp -d)
+export KAFKA_DIR
+trap 'tests/kafka.sh stop >/dev/null 2>&1; rm -rf "$output" "$KAFKA_DIR"' EXIT
 
 if bootstrap=$(tests/kafka.sh start); then
   export THERMOCLINE_KAFKA_BOOTSTRAP="$bootstrap"
@@ -14,7 +17,7 @@ elif [ "${THERMOCLINE_REQUIRE_KAFKA:-0}" = 1 ]; then
 else
   echo "Apache Kafka cannot be had here; its tests count as skipped" >&2
 fi
-tests/readers/setup.sh || exit 1
+tests/readers/setup.sh >/dev/null || exit 1
 
 cargo test --release --workspace 2>&1 | tee "$output"
 status=${PIPESTATUS[0]}

@@ -119,8 +119,22 @@ pub mod system {
     pub fn is_system(name: &str) -> bool {
         matches!(
             name,
-            EVENT_TIME | ATTRIBUTES | TOPIC | PARTITION | OFFSET | ORDINAL | KEY | HEADERS | TIMESTAMP | EPOCH
-                | BRANCH | CONFIDENCE | EVENT_ID | DOMAIN | TIER | EMBEDDING
+            EVENT_TIME
+                | ATTRIBUTES
+                | TOPIC
+                | PARTITION
+                | OFFSET
+                | ORDINAL
+                | KEY
+                | HEADERS
+                | TIMESTAMP
+                | EPOCH
+                | BRANCH
+                | CONFIDENCE
+                | EVENT_ID
+                | DOMAIN
+                | TIER
+                | EMBEDDING
         )
     }
 }
@@ -203,9 +217,26 @@ impl TableSchema {
 /// Takes the logical names in order; returns as many names, in the same order, all different.
 pub fn names_on_disk<'a>(logical: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     const RESERVED: &[&str] = &[
-        "_file", "_pos", "_deleted", "_spec_id", "_partition", "file_path", "pos", "_change_type", "_change_ordinal",
-        "_commit_snapshot_id", "_row_id", "_last_updated_sequence_number", "_rowid", "_rowaddr", "_rowoffset",
-        "_row_last_updated_at_version", "_row_created_at_version", "_distance", "_score", "_commit_version",
+        "_file",
+        "_pos",
+        "_deleted",
+        "_spec_id",
+        "_partition",
+        "file_path",
+        "pos",
+        "_change_type",
+        "_change_ordinal",
+        "_commit_snapshot_id",
+        "_row_id",
+        "_last_updated_sequence_number",
+        "_rowid",
+        "_rowaddr",
+        "_rowoffset",
+        "_row_last_updated_at_version",
+        "_row_created_at_version",
+        "_distance",
+        "_score",
+        "_commit_version",
         "_commit_timestamp",
     ];
     let logical: Vec<&str> = logical.into_iter().collect();
@@ -267,8 +298,16 @@ mod tests {
     #[test]
     fn columns_are_kept_and_read_back() {
         let types = [
-            DataType::Utf8, DataType::Int32, DataType::Int64, DataType::Float32, DataType::Float64, DataType::Boolean,
-            DataType::Date32, DataType::Binary, DataType::Decimal128(38, 9), timestamp_type(),
+            DataType::Utf8,
+            DataType::Int32,
+            DataType::Int64,
+            DataType::Float32,
+            DataType::Float64,
+            DataType::Boolean,
+            DataType::Date32,
+            DataType::Binary,
+            DataType::Decimal128(38, 9),
+            timestamp_type(),
         ];
         let columns = types.into_iter().enumerate().map(|(n, kind)| Field::new(format!("c{n}"), kind, n % 2 == 0));
         let name = TableName::new("chat").unwrap();

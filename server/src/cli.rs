@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Read a topic from another offset. The records this skips, or reads again, are listed as a gap.
     ResetOffsets(ResetArgs),
-    /// Measure.
+    /// Measure how fast this machine classifies and streams.
     #[command(subcommand)]
     Bench(BenchCommand),
     /// Load the real records that ship with Thermocline and ask three questions.

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use thermocline_schemas::Clock;
 use thermocline_schemas::metadata::{Meta, RunInfo, SqliteMeta};
 use thermocline_schemas::time::{FixedClock, SystemClock};
-use thermocline_schemas::Clock;
 use thermocline_sinks::METADATA_FILE;
 
 /// What `up` shows of itself for `status`, written beside the metadata every half second.
@@ -25,7 +25,8 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Creates or opens it. Nobody is fenced by this.
     pub(crate) async fn open(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).with_context(|| format!("cannot create the data directory {}", path.display()))?;
+        std::fs::create_dir_all(path)
+            .with_context(|| format!("cannot create the data directory {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
         let clock = clock()?;
         let meta: Arc<dyn Meta> = Arc::new(SqliteMeta::open(&path.join(METADATA_FILE), clock.clone()).await?);
@@ -43,7 +44,8 @@ pub(crate) fn clock() -> Result<Arc<dyn Clock>> {
     match std::env::var("THERMOCLINE_NOW") {
         Err(_) => Ok(Arc::new(SystemClock)),
         Ok(text) => {
-            let now = text.parse().with_context(|| format!("THERMOCLINE_NOW is {text:?}, no number of µs since 1970"))?;
+            let now =
+                text.parse().with_context(|| format!("THERMOCLINE_NOW is {text:?}, no number of µs since 1970"))?;
             Ok(Arc::new(FixedClock(now)))
         }
     }

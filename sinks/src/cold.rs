@@ -3,10 +3,13 @@
 //!
 //! A version is a metadata location. The catalog's row points at the newest one, and a commit is a compare-and-swap of
 //! that row from exactly the searched head. Two habits of the library stand in the way, and [`Guard`] before them: a
-//! transaction reloads the table and rebases onto whatever it finds; and its SQL catalog drops the error of a COMMIT, so
-//! that an answer of success proves nothing. The guard answers the reload with the searched head or an error, and does the
-//! swap itself, in one statement whose error is seen, after metadata and manifests are synced.
+//! transaction reloads the table and rebases onto whatever it finds; and its SQL catalog drops the error of a COMMIT,
+//! so that an answer of success proves nothing. The guard answers the reload with the searched head or an error, and
+//! does the swap itself, in one statement whose error is seen, after metadata and manifests are synced.
 
+mod guard;
+
+use self::guard::Guard;
 use crate::SinkError;
 use crate::disk::{self, Columns, Durability, check_store, conform, found_mark, key, mark_properties};
 use crate::error::Cause;
@@ -14,7 +17,6 @@ use crate::read::canonical::Canonical;
 use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
 use crate::warm::{parquet_properties, source_columns};
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
-use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -32,8 +34,8 @@ use iceberg::writer::file_writer::location_generator::{DefaultFileNameGenerator,
 use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
 use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
 use iceberg::{
-    Catalog, CatalogBuilder, Error as IcebergError, ErrorKind, MetadataLocation, Namespace, NamespaceIdent, Runtime,
-    TableCommit, TableCreation, TableIdent,
+    Catalog, CatalogBuilder, Error as IcebergError, MetadataLocation, NamespaceIdent, Runtime, TableCreation,
+    TableIdent,
 };
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
 use iceberg_datafusion::IcebergStaticTableProvider;
@@ -563,130 +565,4 @@ fn decode(table: &TableId, payload: &[u8], metadata: &TableMetadata) -> Result<V
         Ok::<_, Cause>(files.collect::<Result<_, _>>()?)
     };
     decode().map_err(|error| SinkError::store(format!("reading what was staged for {table}"), error))
-}
-
-/// The catalog that one commit sees: its table is the searched head, and its swap is ours.
-#[derive(Debug)]
-struct Guard<'a> {
-    cold: &'a Cold,
-    table: &'a TableId,
-    head: Table,
-    /// Set when the head was found to have moved: nothing was committed.
-    moved: AtomicBool,
-    /// Set just before the swap: from here the commit may exist.
-    swapping: AtomicBool,
-}
-
-impl Guard<'_> {
-    fn moved(&self) -> IcebergError {
-        self.moved.store(true, Ordering::SeqCst);
-        IcebergError::new(ErrorKind::PreconditionFailed, format!("the head of {} moved", self.table))
-    }
-
-    /// The metadata file, and the manifest list and manifests that the newest snapshot added.
-    async fn new_files(&self, staged: &Table) -> iceberg::Result<Vec<PathBuf>> {
-        let mut files = vec![path_of(staged.metadata_location_result()?)];
-        if let Some(snapshot) = staged.metadata().current_snapshot() {
-            files.push(path_of(snapshot.manifest_list()));
-            let list = staged.manifest_list_reader(snapshot).load().await?;
-            let added = list.entries().iter().filter(|entry| entry.added_snapshot_id == snapshot.snapshot_id());
-            files.extend(added.map(|entry| path_of(&entry.manifest_path)));
-        }
-        Ok(files)
-    }
-}
-
-fn unexpected(what: &str, source: impl std::error::Error + Send + Sync + 'static) -> IcebergError {
-    IcebergError::new(ErrorKind::Unexpected, what.to_owned()).with_source(source)
-}
-
-#[async_trait]
-impl Catalog for Guard<'_> {
-    async fn load_table(&self, _: &TableIdent) -> iceberg::Result<Table> {
-        let now = self.cold.head(self.table).await.map_err(|error| unexpected("reading the catalog", error))?;
-        if now.as_deref() == self.head.metadata_location() { Ok(self.head.clone()) } else { Err(self.moved()) }
-    }
-
-    async fn update_table(&self, commit: TableCommit) -> iceberg::Result<Table> {
-        let before = self.head.metadata_location_result()?;
-        let staged = commit.apply(self.head.clone())?;
-        let after = staged.metadata_location_result()?;
-        let place: MetadataLocation = after.parse()?;
-        staged.metadata().write_to(staged.file_io(), &place).await?;
-        let files = self.new_files(&staged).await?;
-        disk::sync_blocking(self.cold.durability, self.cold.root.clone(), files)
-            .await
-            .map_err(|error| unexpected("syncing metadata", error))?;
-        let pool = self.cold.catalog().await.map_err(|error| unexpected("opening the catalog", error))?;
-        let sql = "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? \
-                   WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?";
-        self.swapping.store(true, Ordering::SeqCst);
-        let swapped = sqlx::query(sql)
-            .bind(after)
-            .bind(before)
-            .bind(CATALOG)
-            .bind(NAMESPACE)
-            .bind(self.table.name.as_path())
-            .bind(before)
-            .execute(pool)
-            .await
-            .map_err(|error| unexpected("swapping the metadata location", error))?;
-        if swapped.rows_affected() == 1 { Ok(staged) } else { Err(self.moved()) }
-    }
-
-    async fn list_namespaces(&self, _: Option<&NamespaceIdent>) -> iceberg::Result<Vec<NamespaceIdent>> {
-        Err(not_here())
-    }
-
-    async fn create_namespace(&self, _: &NamespaceIdent, _: HashMap<String, String>) -> iceberg::Result<Namespace> {
-        Err(not_here())
-    }
-
-    async fn get_namespace(&self, _: &NamespaceIdent) -> iceberg::Result<Namespace> {
-        Err(not_here())
-    }
-
-    async fn namespace_exists(&self, _: &NamespaceIdent) -> iceberg::Result<bool> {
-        Err(not_here())
-    }
-
-    async fn update_namespace(&self, _: &NamespaceIdent, _: HashMap<String, String>) -> iceberg::Result<()> {
-        Err(not_here())
-    }
-
-    async fn drop_namespace(&self, _: &NamespaceIdent) -> iceberg::Result<()> {
-        Err(not_here())
-    }
-
-    async fn list_tables(&self, _: &NamespaceIdent) -> iceberg::Result<Vec<TableIdent>> {
-        Err(not_here())
-    }
-
-    async fn create_table(&self, _: &NamespaceIdent, _: TableCreation) -> iceberg::Result<Table> {
-        Err(not_here())
-    }
-
-    async fn drop_table(&self, _: &TableIdent) -> iceberg::Result<()> {
-        Err(not_here())
-    }
-
-    async fn purge_table(&self, _: &TableIdent) -> iceberg::Result<()> {
-        Err(not_here())
-    }
-
-    async fn table_exists(&self, _: &TableIdent) -> iceberg::Result<bool> {
-        Err(not_here())
-    }
-
-    async fn rename_table(&self, _: &TableIdent, _: &TableIdent) -> iceberg::Result<()> {
-        Err(not_here())
-    }
-
-    async fn register_table(&self, _: &TableIdent, _: String) -> iceberg::Result<Table> {
-        Err(not_here())
-    }
-}
-
-fn not_here() -> IcebergError {
-    IcebergError::new(ErrorKind::FeatureUnsupported, "a commit only loads and updates its own table")
 }

@@ -67,8 +67,8 @@ pub fn check_store(table: &TableId, ours: Uuid, theirs: Option<&str>) -> Result<
     }
 }
 
-/// What each logical column of one table is called on disk. Once given, a name stays: the map is kept with the table, and
-/// evolving only adds to it.
+/// What each logical column of one table is called on disk. Once given, a name stays: the map is kept with the table,
+/// and evolving only adds to it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Columns(BTreeMap<String, String>);
@@ -81,8 +81,8 @@ impl Columns {
 
     /// These names, and new ones for the columns that `schema` has besides.
     ///
-    /// A name is changed when a format reserves it, when it holds what some reader takes apart (dots, blanks, quotes), or
-    /// when it differs from another only in case, which Delta does not tell apart.
+    /// A name is changed when a format reserves it, when it holds what some reader takes apart (dots, blanks, quotes),
+    /// or when it differs from another only in case, which Delta does not tell apart.
     pub fn extended(&self, schema: &TableSchema) -> Self {
         let stored = schema.stored();
         let new: Vec<&str> = stored
@@ -138,8 +138,8 @@ impl Columns {
     }
 }
 
-/// The columns of `batch` as those of `target`, in its order and its exact types; a column that `batch` has not (`None`) is
-/// null. Copies only what must be cast.
+/// The columns of `batch` as those of `target`, in its order and its exact types; a column that `batch` has not
+/// (`None`) is null. Copies only what must be cast.
 pub fn conform(batch: &RecordBatch, from: &[Option<usize>], target: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = from.iter().zip(target.fields()).map(|(from, field)| match from {
         Some(from) => cast(batch.column(*from), field.data_type()),

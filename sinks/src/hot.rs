@@ -1,8 +1,8 @@
 //! Hot: Lance. One append with all fragments, committed only at the very version whose history was searched.
 //!
-//! Lance rebases appends silently and never takes two of them for a conflict, so a late or repeated commit would add its
-//! rows twice. [`OnlyVersion`] stands in the way: it lets through the one version that follows the searched head. The mark
-//! is a property of the transaction, which stays readable as long as its version does.
+//! Lance rebases appends silently and never takes two of them for a conflict, so a late or repeated commit would add
+//! its rows twice. [`OnlyVersion`] stands in the way: it lets through the one version that follows the searched head.
+//! The mark is a property of the transaction, which stays readable as long as its version does.
 
 use crate::SinkError;
 use crate::disk::{self, Columns, Durability, check_store, conform, found_mark, key, mark_properties};

@@ -83,8 +83,12 @@ pub trait Tables: Send + Sync + std::fmt::Debug {
     async fn evolve(&self, schema: &TableSchema, mark: &Mark, at: &Searched) -> Result<CommitOutcome, SinkError>;
 
     /// Writes and syncs data files of `rows` (stored schema, logical names, sorted by event time), and commits nothing.
-    async fn stage(&self, schema: &TableSchema, id: &IntentId, rows: SendableRecordBatchStream)
-    -> Result<Staged, SinkError>;
+    async fn stage(
+        &self,
+        schema: &TableSchema,
+        id: &IntentId,
+        rows: SendableRecordBatchStream,
+    ) -> Result<Staged, SinkError>;
 
     /// Reads the table's head and its history back to `since` (the last flip), looking for the mark of `id`.
     async fn search(&self, id: &IntentId, since: Option<&TableVersion>) -> Result<Searched, SinkError>;
@@ -95,8 +99,12 @@ pub trait Tables: Send + Sync + std::fmt::Debug {
 
     /// Checkpoints, and forgets versions before `keep_from` and files that only those name. Changes no row. Returns the
     /// head afterwards. `started_at`: files that are younger than this run may be somebody's staged work; leave them.
-    async fn maintain(&self, mark: &Mark, keep_from: &TableVersion, started_at: EventTime)
-    -> Result<TableVersion, SinkError>;
+    async fn maintain(
+        &self,
+        mark: &Mark,
+        keep_from: &TableVersion,
+        started_at: EventTime,
+    ) -> Result<TableVersion, SinkError>;
 
     /// Deletes the files of a staged payload that was given up and never committed.
     async fn discard(&self, id: &IntentId, payload: &[u8]) -> Result<(), SinkError>;

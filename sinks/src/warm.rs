@@ -1,7 +1,7 @@
 //! Warm: Delta Lake. Adds are staged as JSON and committed with a `txn` action, onto exactly the searched version.
 //!
-//! The log is the catalog: version *n* is the file `_delta_log/n.json`, made by a put that fails when it exists. With no
-//! retries inside, a commit either becomes the version after the searched head or does not happen.
+//! The log is the catalog: version *n* is the file `_delta_log/n.json`, made by a put that fails when it exists. With
+//! no retries inside, a commit either becomes the version after the searched head or does not happen.
 
 use crate::SinkError;
 use crate::disk::{self, Columns, Durability, check_store, conform, found_mark, key, mark_properties};
@@ -48,8 +48,8 @@ pub struct Warm {
     durability: Durability,
 }
 
-/// How both Parquet formats compress: zstd at level 1, the fastest. Encoding Parquet is the dearest step on the way of a
-/// record, and the machine that ingests pays for it.
+/// How both Parquet formats compress: zstd at level 1, the fastest. Encoding Parquet is the dearest step on the way of
+/// a record, and the machine that ingests pays for it.
 pub(crate) fn parquet_properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
@@ -480,8 +480,8 @@ fn decode(table: &TableId, payload: &[u8]) -> Result<Vec<Add>, SinkError> {
         .map_err(|error| SinkError::store(format!("reading what was staged for {table}"), error))
 }
 
-/// For each column of `target` (names on disk), its place in `source` (logical names): `None` in the list where `source`
-/// has it not, no list at all where the table lacks a column of `schema`.
+/// For each column of `target` (names on disk), its place in `source` (logical names): `None` in the list where
+/// `source` has it not, no list at all where the table lacks a column of `schema`.
 pub(crate) fn source_columns(
     columns: &Columns,
     schema: &TableSchema,

@@ -4,11 +4,11 @@
 //! plans through that read; [`system_tables`] shows what the metadata store knows; [`verify`] recounts everything.
 
 pub mod engine;
+mod error;
 pub mod guard;
 pub mod session;
 pub mod system_tables;
 pub mod verify;
-mod error;
 
 pub use engine::Engine;
 pub use error::SqlError;

@@ -69,6 +69,13 @@ impl Session {
         self.pinned.view()
     }
 
+    /// Releases the cut and waits for it. A session that is merely dropped releases it a moment later.
+    pub async fn close(self) {
+        let Self { context, with_embedding, pinned } = self;
+        drop((context, with_embedding));
+        pinned.finish().await;
+    }
+
     /// Answers one statement.
     ///
     /// # Errors

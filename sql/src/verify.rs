@@ -9,9 +9,9 @@ use futures::StreamExt;
 use roaring::RoaringTreemap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use thermocline_schemas::columns;
 use thermocline_schemas::metadata::{Branch, BranchId, Counts, CutView};
 use thermocline_schemas::table::{DEAD_LETTERS, system};
-use thermocline_schemas::columns;
 
 /// So many places are listed; all are counted.
 const MOST_LISTED: usize = 100;
@@ -286,7 +286,8 @@ fn judge_partition(
 
 /// Offsets between the first and the resume offset that are neither found nor listed as a gap.
 fn holes(view: &CutView, branch: &Branch, topic: &str, partition: i32, found: &RoaringTreemap) -> Vec<u64> {
-    let here = |source: &str, at: &str, number: i32| source == branch.identity.source && at == topic && number == partition;
+    let here =
+        |source: &str, at: &str, number: i32| source == branch.identity.source && at == topic && number == partition;
     let progress = view.progress.iter().find(|it| here(&it.source, &it.topic, it.partition));
     let (Some(first), Some(progress)) = (found.min(), progress) else { return vec![] };
     if !branch.live {

@@ -58,18 +58,29 @@ fn errors_say_the_way_out() {
     site.command("sql").arg("SELECT 1").run().ended_with(1).says(&["thermocline up --data"]);
     assert!(!data.exists(), "asking makes no data directory");
 
-    let nobody = "127.0.0.1:1";
-    let records = site.file("records.jsonl", "{\"a\":1}\n");
-    let produce = |kafka: &str| Command::new("produce").args(["--kafka", kafka, "--topic", "t"]);
-    produce(nobody).arg(&records).run().ended_with(1).says(&["error: ", nobody]);
     let missing = site.data().join("missing.jsonl");
     let broker = Broker::embedded();
-    produce(broker.bootstrap()).arg(&missing).run().ended_with(1).says(&["missing.jsonl"]);
-    site.command("up").args(["--once", "--kafka", nobody]).run().ended_with(1).says(&["error: ", nobody, "correct the address"]);
+    let produce = Command::new("produce").args(["--kafka", broker.bootstrap(), "--topic", "t"]);
+    produce.arg(&missing).run().ended_with(1).says(&["missing.jsonl"]);
     let missing = site.data().join("missing.sql");
     site.command("up").arg("--pipeline").arg(&missing).run().ended_with(1).says(&["missing.sql"]);
     site.command("up").args(["--kafka-property", "nothing"]).run().ended_with(2).says(&["NAME=VALUE"]);
     Command::new("upp").run().ended_with(2).says(&["up"]);
+}
+
+#[test]
+fn an_address_where_nobody_answers_is_named() {
+    let site = Site::with_own_broker();
+    let nobody = "127.0.0.1:1";
+    let records = site.file("records.jsonl", "{\"a\":1}\n");
+    let produce = Command::new("produce").args(["--kafka", nobody, "--topic", "t"]).arg(&records);
+    let up = site.command("up").args(["--once", "--kafka", nobody]);
+    // Both wait for the broker for a while.
+    std::thread::scope(|scope| {
+        for command in [produce, up] {
+            scope.spawn(|| command.run().ended_with(1).says(&["error: ", nobody, "correct the address"]));
+        }
+    });
 }
 
 #[test]
@@ -186,7 +197,7 @@ fn answers_come_as_table_json_and_csv() {
 }
 
 #[test]
-fn verify_finds_what_somebody_took_away() {
+fn metadata_that_is_older_than_the_tables_stops_the_run() {
     let broker = Broker::embedded();
     let topic = broker.topic("taken", 1);
     broker.produce_lines(&topic, (0..50).map(|n| format!("{{\"text\":\"say {n}\"}}")));
@@ -194,14 +205,14 @@ fn verify_finds_what_somebody_took_away() {
     site.up_once();
     site.verify();
     // An old copy of the metadata beside newer tables must not pass for the truth.
-    let (store, copy) = (site.data().join("metadata.db"), site.data().join("metadata.copy"));
-    std::fs::copy(&store, &copy).expect("the store can be copied");
+    let files = ["metadata.db", "metadata.db-wal", "metadata.db-shm"].map(|name| site.data().join(name));
+    let copies = files.each_ref().map(|file| std::fs::read(file).ok());
     broker.produce_lines(&topic, ["{\"text\":\"one more\"}"]);
     site.up_once();
-    for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(site.data().join(format!("metadata.db{suffix}")));
+    for (file, copy) in files.iter().zip(copies) {
+        let _ = std::fs::remove_file(file);
+        copy.into_iter().for_each(|copy| std::fs::write(file, copy).expect("the store can be put back"));
     }
-    std::fs::copy(&copy, &store).expect("the store can be put back");
     let stopped = site.up().arg("--once").run().ended_with(1);
     assert!(stopped.stderr.contains("chat"), "a table that is newer than the metadata stops the process: {stopped}");
 }

@@ -20,9 +20,9 @@ struct Workload {
     read: u64,
 }
 
-/// When all this happens: the demo's readings of 2014 are warm and cold then, and what the broker dates is hot.
+/// When all this happens: the demo's readings of 2013 are warm and cold then, and what comes later is hot.
 fn now() -> i64 {
-    micros_of("2014-06-01 00:00:00")
+    micros_of("2013-11-08 00:00:00")
 }
 
 impl Workload {
@@ -39,7 +39,7 @@ impl Workload {
         let broker = Broker::embedded();
         let prefix = unique("kill");
         let topics = [
-            ("cloud.readings", 1_200),
+            ("office.climate", 1_200),
             ("bank.questions", 500),
             ("edge.requests", 500),
             ("wiki.edits", 200),

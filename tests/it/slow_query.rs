@@ -10,7 +10,7 @@ const HOUR: i64 = 3_600_000_000;
 /// Computes first, for a while, and reads the rows behind that.
 const SLOW: &str = "SELECT count(*) AS n, sum(character_length(text)) AS letters, max(busy.m) AS busy FROM
      (SELECT max((a.value * 7919 + b.value * 104729) % 1000003) AS m
-        FROM generate_series(1, 12000) AS a CROSS JOIN generate_series(1, 12000) AS b) AS busy
+        FROM generate_series(1, 36000) AS a CROSS JOIN generate_series(1, 36000) AS b) AS busy
      CROSS JOIN chat";
 
 /// The files below a folder.

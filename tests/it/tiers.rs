@@ -86,7 +86,7 @@ fn a_tier_or_a_time_range_reads_only_what_it_needs() {
             ("_tier = 'cold'", &["cold"], 12),
             ("_tier IN ('hot', 'warm')", &["hot", "warm"], 24),
             ("_tier <> 'hot'", &["warm", "cold"], 24),
-            ("event_time >= TIMESTAMP '2024-06-10T00:00:00Z'", &["hot"], 12),
+            ("event_time >= TIMESTAMP '2024-06-10T00:00:00Z'", &["hot"], 8),
             ("event_time < TIMESTAMP '2024-01-01T00:00:00Z'", &["cold"], 8),
             ("event_time >= TIMESTAMP '2024-04-01T00:00:00Z' AND event_time < TIMESTAMP '2024-06-01T00:00:00Z'", &["warm"], 4),
             ("event_time > TIMESTAMP '2030-01-01T00:00:00Z'", &[], 0),

@@ -196,7 +196,9 @@ impl Book {
         // A topic is as healthy as the branch that can use the least of it.
         let mut branches: BTreeMap<(usize, Arc<str>), HashMap<BranchId, Health>> = BTreeMap::new();
         for ((branch, partition), counts) in &tally.counts {
-            let Some(source) = self.sources.iter().position(|source| source.branches.contains(branch)) else { continue };
+            let Some(source) = self.sources.iter().position(|source| source.branches.contains(branch)) else {
+                continue;
+            };
             let topic = branches.entry((source, partition.topic.clone())).or_default();
             let sum = topic.entry(*branch).or_default();
             sum.records += counts.read;

@@ -35,6 +35,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often it looks for resumed topics and failed sources, and shows its state.
 const LOOK_AROUND_EVERY: Duration = Duration::from_millis(500);
 
+/// How long a commit waits for the broker to confirm that its topics are the ones that were assigned.
+const CONFIRM_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The open epoch closes early when it holds this part of the budget.
 const EARLY_SHARE: usize = 4;
 
@@ -191,7 +194,11 @@ impl Coordinator {
     async fn commit_ready(&mut self) -> Result<(), PipelineError> {
         while let Some(ready) = self.book.next_ready() {
             self.save_mappings().await?;
+            self.raise_source_errors()?;
             if let Some(manifest) = ready.manifest {
+                if ready.records > 0 {
+                    self.confirm_topics()?;
+                }
                 let started = Instant::now();
                 let rows: u64 = manifest.segments.iter().flat_map(|it| &it.parts).map(|part| part.rows).sum();
                 self.committer.commit_manifest(&manifest).await?;
@@ -247,6 +254,15 @@ impl Coordinator {
         if !mappings.is_empty() {
             let generation = self.committer.generation();
             self.committer.meta().save_mappings(generation, &mappings).await?;
+        }
+        Ok(())
+    }
+
+    /// Proves that no record of a topic that was made anew meanwhile is in the epoch. A broker that does not answer
+    /// proves nothing either way; then the offsets are compared at the next start.
+    fn confirm_topics(&self) -> Result<(), PipelineError> {
+        for source in &self.sources {
+            tokio::task::block_in_place(|| source.kafka.confirm_topics(CONFIRM_PATIENCE))?;
         }
         Ok(())
     }

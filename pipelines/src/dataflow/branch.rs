@@ -141,7 +141,8 @@ impl Branch {
         declared: Option<&TimestampMicrosecondArray>,
     ) -> Result<Rows, PipelineError> {
         let all = routed.rows.len() == output.batch.num_rows();
-        let (mut batch, mut tiers) = (routed.batch, UInt8Array::from_iter_values(routed.tiers.iter().map(|it| *it as u8)));
+        let (mut batch, mut tiers) =
+            (routed.batch, UInt8Array::from_iter_values(routed.tiers.iter().map(|it| *it as u8)));
         if let Some(declared) = declared {
             let times = take(declared, &routed.rows, None)?;
             batch = with_event_time(&batch, times)?;

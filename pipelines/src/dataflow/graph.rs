@@ -62,7 +62,12 @@ pub fn build(
     let mut decoders = vec![];
     for (number, source) in dataflow.sources.iter().enumerate() {
         let branches = source.branches.iter().map(|(id, _)| *id).collect();
-        let spec = DecodeSpec { source: number, name: source.ingress.source().to_owned(), format: source.format.clone(), branches };
+        let spec = DecodeSpec {
+            source: number,
+            name: source.ingress.source().to_owned(),
+            format: source.format.clone(),
+            branches,
+        };
         decoders.push(Decode::new(spec, dataflow.shapes.clone())?);
     }
     let failures = &dataflow.failures;

@@ -8,15 +8,15 @@
 //! Every edge carries [`Rows`]; timely's timestamp is the epoch. Nothing here waits, reads a clock or touches a file:
 //! batches come from the [ingress](crate::source::ingress), sealed epochs leave for the [`writer`].
 
-pub mod rows;
-pub mod tally;
 mod branch;
 mod dead;
 mod decode;
 pub mod graph;
 mod record;
+pub mod rows;
 mod seal;
 mod source;
+pub mod tally;
 pub mod writer;
 
 pub use graph::{Dataflow, build};

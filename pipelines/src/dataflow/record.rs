@@ -47,7 +47,8 @@ fn narrow(output: &mut Output, accepted: &UInt32Array, rejected: Vec<Rejected>) 
     if rejected.is_empty() {
         return Ok(());
     }
-    let failed = rejected.into_iter().map(|it| Failed { row: output.input_row(it.row), stage: "route", error: it.error });
+    let failed =
+        rejected.into_iter().map(|it| Failed { row: output.input_row(it.row), stage: "route", error: it.error });
     let failed: Vec<Failed> = failed.collect();
     let kept = accepted.values().iter().map(|row| output.input_row(*row as usize) as u32);
     let selection = UInt32Array::from_iter_values(kept);

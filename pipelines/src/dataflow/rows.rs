@@ -209,9 +209,8 @@ fn decode_bytes(bytes: &[u8]) -> Result<Rows, ArrowError> {
     };
     let envelope: Envelope =
         serde_json::from_slice(block()?).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-    let mut batch = || -> Result<RecordBatch, ArrowError> {
-        StreamReader::try_new(block()?, None)?.next().ok_or_else(short)?
-    };
+    let mut batch =
+        || -> Result<RecordBatch, ArrowError> { StreamReader::try_new(block()?, None)?.next().ok_or_else(short)? };
     let (source, batch) = (batch()?, batch()?);
     let stage = match envelope.stage {
         (0, ..) => Stage::Raw,

@@ -88,7 +88,10 @@ impl Writer {
 }
 
 /// `(batch, row)` of every row of each tier, by event time.
-fn order_by_tier(rows: &[&Rows], batches: &[RecordBatch]) -> Result<BTreeMap<Tier, Vec<(usize, usize)>>, PipelineError> {
+fn order_by_tier(
+    rows: &[&Rows],
+    batches: &[RecordBatch],
+) -> Result<BTreeMap<Tier, Vec<(usize, usize)>>, PipelineError> {
     let mut tiers: [Vec<(i64, u32, u32)>; 3] = Default::default();
     for (index, (rows, batch)) in rows.iter().zip(batches).enumerate() {
         let times = columns::event_time(batch)?.values();

@@ -34,7 +34,8 @@ pub(crate) fn run(bootstrap: &str, topic: &str, threads: usize, out: &Path) -> R
         shares[at % threads].push((partition.id(), high - low));
     }
     let work = |(number, share): (usize, Vec<(i32, i64)>)| {
-        let (bootstrap, topic, file) = (bootstrap.to_owned(), topic.to_owned(), out.join(format!("part-{number}.parquet")));
+        let (bootstrap, topic, file) =
+            (bootstrap.to_owned(), topic.to_owned(), out.join(format!("part-{number}.parquet")));
         std::thread::spawn(move || read(&bootstrap, &topic, &share, &file))
     };
     let readers: Vec<_> = shares.into_iter().enumerate().map(work).collect();

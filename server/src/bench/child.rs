@@ -27,7 +27,11 @@ pub(super) fn run(args: &[&str]) -> Result<Took> {
         bail!("`thermocline {}` ended with status {status}", args.join(" "));
     }
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    Ok(Took { wall_s, cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime), peak_mib: usage.ru_maxrss as u64 / 1024 })
+    Ok(Took {
+        wall_s,
+        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        peak_mib: usage.ru_maxrss as u64 / 1024,
+    })
 }
 
 /// A broker in a process of its own; gone when dropped.

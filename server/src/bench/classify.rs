@@ -3,12 +3,12 @@
 use crate::cli::BenchClassifyArgs;
 use crate::report::{print_json, thousands};
 use anyhow::{Context, Result, ensure};
-use thermocline_operators::bench::Record;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::ExitCode;
+use thermocline_operators::bench::Record;
 
 pub(crate) fn run(args: &BenchClassifyArgs) -> Result<ExitCode> {
     let records = shipped(&args.records.join("data"))?;
@@ -17,7 +17,11 @@ pub(crate) fn run(args: &BenchClassifyArgs) -> Result<ExitCode> {
         print_json(&figures)?;
     } else {
         let (threads, bytes) = (args.threads, figures.bytes as f64 / figures.records as f64);
-        println!("{} records of {bytes:.0} bytes, {} passes, {threads} threads", thousands(records.len() as u64), args.passes);
+        println!(
+            "{} records of {bytes:.0} bytes, {} passes, {threads} threads",
+            thousands(records.len() as u64),
+            args.passes
+        );
         println!("{} records/s parsed, classified and mapped", thousands(figures.records_per_second as u64));
     }
     Ok(ExitCode::SUCCESS)
@@ -26,7 +30,8 @@ pub(crate) fn run(args: &BenchClassifyArgs) -> Result<ExitCode> {
 /// All shipped records.
 fn shipped(folder: &Path) -> Result<Vec<Record>> {
     let mut records = vec![];
-    let entries = folder.read_dir().with_context(|| format!("cannot read {}; run this from the repository", folder.display()))?;
+    let entries =
+        folder.read_dir().with_context(|| format!("cannot read {}; run this from the repository", folder.display()))?;
     let mut files: Vec<_> = entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.path()).collect();
     files.sort();
     for file in files {

@@ -29,7 +29,14 @@ pub(super) enum Ages {
 }
 
 /// Makes a topic and fills it. Returns the bytes of all payloads.
-pub(super) async fn fill(bootstrap: &str, topic: &str, partitions: i32, records: u64, ages: Ages, now: i64) -> Result<u64> {
+pub(super) async fn fill(
+    bootstrap: &str,
+    topic: &str,
+    partitions: i32,
+    records: u64,
+    ages: Ages,
+    now: i64,
+) -> Result<u64> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", bootstrap)

@@ -96,7 +96,11 @@ pub(crate) async fn run(args: BenchStreamArgs) -> Result<ExitCode> {
         raw,
         classified: Figure::of(classifieds, args.records),
     };
-    if args.json { print_json(&measured)? } else { print(&measured) }
+    if args.json {
+        print_json(&measured)?
+    } else {
+        print(&measured)
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,7 +141,8 @@ fn print(measured: &Measured) {
         measured.workers
     );
     println!("{:<12} {:>12} {:>14} {:>8} {:>10}", "", "records/s", "CPU-s/million", "wall s", "peak MiB");
-    for (name, figure) in [("ceiling", &measured.ceiling), ("raw", &measured.raw), ("classified", &measured.classified)] {
+    for (name, figure) in [("ceiling", &measured.ceiling), ("raw", &measured.raw), ("classified", &measured.classified)]
+    {
         println!(
             "{name:<12} {:>12} {:>14.2} {:>8.2} {:>10}",
             thousands(figure.records_per_s as u64),

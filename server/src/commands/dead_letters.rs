@@ -36,6 +36,7 @@ pub(crate) async fn run(args: DeadLettersArgs) -> Result<ExitCode> {
         args.limit
     );
     let answer = session.query(&sql).await?;
+    session.close().await;
     let letters = letters(&answer)?;
     if args.json {
         print_json(&serde_json::json!({ "dead_letters": letters }))?;

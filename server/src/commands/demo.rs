@@ -1,4 +1,4 @@
-//! `thermocline demo`: the real records that ship, from topics into three tiers, and three questions.
+//! `thermocline demo`: the real records that ship, from topics into three tiers, and questions over them.
 
 use crate::cli::{DataArg, DemoArgs, Format, UpArgs};
 use crate::commands::broker::FOLDER;
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         bail!("the law of conservation does not hold");
     }
 
-    println!("\n4. three questions over all tiers as one");
+    println!("\n4. questions over all tiers as one");
     for question in questions(&args.records.join("questions.sql"))? {
         let asked = Instant::now();
         let answer = session.query(&question.sql).await.with_context(|| question.sql.clone())?;
@@ -94,7 +94,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         report::print_answer(&answer, Format::Table)?;
         println!("{} rows, {} ms", thousands(answer.rows() as u64), asked.elapsed().as_millis());
     }
-    println!("\nask on:  thermocline sql --data {} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"", args.data.display());
+    println!(
+        "\nask on:  thermocline sql --data {} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"",
+        args.data.display()
+    );
     println!("serve:   thermocline up --data {}", args.data.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -164,16 +167,17 @@ struct Question {
     sql: String,
 }
 
-/// Statements with a comment line above each.
+/// Statements, each after a line `-- question: …`; what stands before the first is for readers of the file.
 fn questions(path: &Path) -> Result<Vec<Question>> {
+    const BEGINS: &str = "\n-- question:";
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut questions = vec![];
-    for statement in text.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
-        let (title, sql): (Vec<&str>, Vec<&str>) = statement.lines().partition(|line| line.trim_start().starts_with("--"));
-        let title = title.iter().map(|line| line.trim_start_matches(['-', ' '])).collect::<Vec<_>>().join(" ");
-        if !sql.iter().all(|line| line.trim().is_empty()) {
-            questions.push(Question { title, sql: sql.join("\n").trim().to_owned() });
-        }
-    }
+    let question = |block: &str| -> Option<Question> {
+        let (title, sql) = block.split_once('\n')?;
+        let sql = sql.trim().trim_end_matches(';').to_owned();
+        Some(Question { title: title.trim().to_owned(), sql })
+    };
+    // The first block is what stands before.
+    let questions: Vec<Question> = text.split(BEGINS).skip(1).filter_map(question).collect();
+    ensure!(!questions.is_empty(), "{} holds no line that begins with {}", path.display(), BEGINS.trim());
     Ok(questions)
 }

@@ -15,7 +15,9 @@ pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let decisions: Vec<Decision> = view
         .mappings
         .iter()
-        .map(|mapping| serde_json::from_str(&mapping.json).with_context(|| format!("mapping {} is damaged", mapping.key)))
+        .map(|mapping| {
+            serde_json::from_str(&mapping.json).with_context(|| format!("mapping {} is damaged", mapping.key))
+        })
         .collect::<Result<_>>()?;
     if args.json {
         print_json(&serde_json::json!({ "mappings": decisions }))?;

@@ -26,12 +26,16 @@ pub(crate) async fn run(args: ResetArgs) -> Result<ExitCode> {
     let to = match args.to.as_str() {
         "earliest" => To::Earliest,
         "latest" => To::Latest,
-        offset => To::Offset(offset.parse().with_context(|| format!("{offset:?} is not earliest, latest or an offset"))?),
+        offset => {
+            To::Offset(offset.parse().with_context(|| format!("{offset:?} is not earliest, latest or an offset"))?)
+        }
     };
     let data = DataDir::open(&args.data.data).await?;
     let broker = match &args.kafka {
         Some(_) => None,
-        None => Some(Broker::start(BrokerConfig { data_dir: data.path.join(FOLDER), ..BrokerConfig::default() }).await?),
+        None => {
+            Some(Broker::start(BrokerConfig { data_dir: data.path.join(FOLDER), ..BrokerConfig::default() }).await?)
+        }
     };
     let bootstrap = args.kafka.clone().or_else(|| broker.as_ref().map(Broker::bootstrap)).unwrap_or_default();
     let topic = args.topic.clone();
@@ -60,7 +64,9 @@ fn resets(args: &ResetArgs, to: &To, topic: &TopicInfo, view: &CutView) -> Resul
     let source = match (&args.source, sources.len()) {
         (Some(source), _) if sources.contains(source.as_str()) => source.as_str(),
         (None, 1) => sources.first().copied().unwrap_or_default(),
-        (None, 0) => bail!("nothing has been read of topic {} yet; a new topic is read from its first record", args.topic),
+        (None, 0) => {
+            bail!("nothing has been read of topic {} yet; a new topic is read from its first record", args.topic)
+        }
         (named, _) => {
             let sources: Vec<&str> = sources.into_iter().collect();
             let wrong = named.as_ref().map_or("several sources".to_owned(), |named| format!("not {named}, but others"));

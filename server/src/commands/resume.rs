@@ -15,7 +15,10 @@ pub(crate) async fn run(args: ResumeArgs) -> Result<ExitCode> {
     let paused: Vec<_> = view.pauses.iter().filter(|pause| wanted(&pause.topic)).collect();
     if let (Some(topic), true) = (&args.topic, paused.is_empty()) {
         let others: Vec<&str> = view.pauses.iter().map(|pause| pause.topic.as_str()).collect();
-        bail!("topic {topic} is not paused; paused are: {}", if others.is_empty() { "none".into() } else { others.join(", ") });
+        bail!(
+            "topic {topic} is not paused; paused are: {}",
+            if others.is_empty() { "none".into() } else { others.join(", ") }
+        );
     }
     for pause in &paused {
         engine.meta().set_pause(&pause.source, &pause.topic, None).await?;

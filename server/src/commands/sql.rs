@@ -18,6 +18,7 @@ pub(crate) async fn run(args: SqlArgs) -> Result<ExitCode> {
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
     let session = engine.session().await?;
     let answer = session.query(&sql).await?;
+    session.close().await;
     report::print_answer(&answer, args.format)?;
     Ok(ExitCode::SUCCESS)
 }

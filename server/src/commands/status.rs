@@ -60,11 +60,19 @@ fn running(data: &Path) -> Option<RunFile> {
 
 fn print_run(file: &RunFile) {
     let (run, mib) = (&file.run, 1 << 20);
-    println!("running    process {}, epoch {} open, {} not durable yet", file.pid, run.open_epoch, run.epochs_not_durable);
+    println!(
+        "running    process {}, epoch {} open, {} not durable yet",
+        file.pid, run.open_epoch, run.epochs_not_durable
+    );
     println!("memory     {} of {} MiB under way", run.used_bytes / mib, run.budget_bytes / mib);
     for source in &run.sources {
         let health = if source.healthy { "" } else { ", its broker does not answer" };
-        println!("source     {}: {} topics, {} records behind{health}", source.name, source.topics.len(), thousands(source.lag));
+        println!(
+            "source     {}: {} topics, {} records behind{health}",
+            source.name,
+            source.topics.len(),
+            thousands(source.lag)
+        );
     }
 }
 

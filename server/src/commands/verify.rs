@@ -14,6 +14,7 @@ pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
     let session = engine.session().await?;
     let verified = verify(&session).await?;
+    session.close().await;
     if args.json {
         print_json(&verified)?;
     } else {

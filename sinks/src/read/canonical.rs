@@ -10,8 +10,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use std::any::Any;
 use std::sync::Arc;
 
-/// A provider of a format's library, wrapped: names on disk become logical ones, types become the stored schema's, columns
-/// that an older version has not are null.
+/// A provider of a format's library, wrapped: names on disk become logical ones, types become the stored schema's,
+/// columns that an older version has not are null.
 #[derive(Debug)]
 pub struct Canonical {
     inner: Arc<dyn TableProvider>,
@@ -56,8 +56,8 @@ impl Canonical {
 /// `IS NULL` on bare columns and literals of the very same type, joined by `AND` and `OR`.
 ///
 /// The formats prune files and drop rows by what they are given, and only rows too many are caught later. Left out for
-/// that: casts, which Iceberg strips; floats, whose NaN no statistics count; `NOT` and `<>`, which treat null differently
-/// from library to library.
+/// that: casts, which Iceberg strips; floats, whose NaN no statistics count; `NOT` and `<>`, which treat null
+/// differently from library to library.
 pub fn is_plain(filter: &Expr, type_of: &dyn Fn(&str) -> Option<DataType>) -> bool {
     let column = |expr: &Expr| match expr {
         Expr::Column(column) => type_of(&column.name),

@@ -43,8 +43,8 @@ pub struct Known {
     pub event_time: Option<(EventTime, EventTime)>,
 }
 
-/// Reads its input and yields exactly `schema`: columns renamed, cast, filled in; metadata of fields stripped, without which
-/// a union over Iceberg fails in DataFusion 53.
+/// Reads its input and yields exactly `schema`: columns renamed, cast, filled in; metadata of fields stripped, without
+/// which a union over Iceberg fails in DataFusion 53.
 #[derive(Debug)]
 pub struct ConformExec {
     input: Arc<dyn ExecutionPlan>,

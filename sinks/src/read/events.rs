@@ -29,8 +29,8 @@ const SHARED: [&str; 14] = [
     system::TIER,
 ];
 
-/// `tables` united: event time, `text` (the first of a table's text columns that is not null), attributes, and the system
-/// columns. A view, so that filters reach, and prune, every table below.
+/// `tables` united: event time, `text` (the first of a table's text columns that is not null), attributes, and the
+/// system columns. A view, so that filters reach, and prune, every table below.
 pub fn events(tables: &[LogicalTable]) -> Result<Arc<dyn TableProvider>> {
     let plans = tables.iter().map(one).collect::<Result<Vec<LogicalPlan>>>()?;
     let mut plans = plans.into_iter();

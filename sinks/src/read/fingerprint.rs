@@ -17,9 +17,9 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Adds the rows of `batch`: topic, partition, offset, ordinal, event time, attributes, and all other text columns by
-    /// name, headers apart. What is computed or constant when read does not count, nor do numbers: their text differs from
-    /// reader to reader.
+    /// Adds the rows of `batch`: topic, partition, offset, ordinal, event time, attributes, and all other text columns
+    /// by name, headers apart. What is computed or constant when read does not count, nor do numbers: their text
+    /// differs from reader to reader.
     ///
     /// # Errors
     /// [`SinkError::Schema`] when a system column is missing.

@@ -71,8 +71,8 @@ impl LogicalTable {
         Self { table, sources, schema }
     }
 
-    /// Shows or hides `_embedding`. It is hidden from `SELECT *`: whoever plans a statement that names the column asks for
-    /// it here. Rows that are not hot have none.
+    /// Shows or hides `_embedding`. It is hidden from `SELECT *`: whoever plans a statement that names the column asks
+    /// for it here. Rows that are not hot have none.
     pub fn with_embedding(self, shown: bool) -> Self {
         let logical = self.table.logical();
         let embedding = shown.then(|| Arc::new(hot::embedding_field()));

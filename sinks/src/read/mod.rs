@@ -1,8 +1,9 @@
 //! The logical table: staged parts and three tiers, one answer, at one cut.
 //!
-//! In reading order: a pin keeps a cut readable ([`pinned`]); a [`LogicalTable`] at that cut leaves out what cannot hold
-//! an asked row ([`prune`]) and unites the rest ([`logical`]): staged parts ([`staged`]) and tables at exact versions, each
-//! under its logical names ([`canonical`]) and in one shape ([`conform`]). [`events`] unites all domains.
+//! In reading order: a pin keeps a cut readable ([`pinned`]); a [`LogicalTable`] at that cut leaves out what cannot
+//! hold an asked row ([`prune`]) and unites the rest ([`logical`]): staged parts ([`staged`]) and tables at exact
+//! versions, each under its logical names ([`canonical`]) and in one shape ([`conform`]). [`events`] unites all
+//! domains.
 
 pub mod canonical;
 pub mod conform;

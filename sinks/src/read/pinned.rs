@@ -78,6 +78,21 @@ impl PinHold {
     }
 }
 
+impl PinHold {
+    /// Lets go, and waits until the pin is removed: for a process that is about to end. Whoever else still holds it
+    /// keeps it.
+    pub async fn release(self: Arc<Self>) {
+        let Some(mut last) = Arc::into_inner(self) else { return };
+        drop(last.stop.take());
+        if let Some(thread) = last.thread.take() {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::warn!(cut = %last.cut, "a pin was not removed; it expires by itself");
+            }
+        }
+    }
+}
+
 impl Drop for PinHold {
     fn drop(&mut self) {
         drop(self.stop.take());
@@ -152,5 +167,12 @@ impl PinnedReader {
     pub fn tables(&self) -> Vec<LogicalTable> {
         let tables = self.sources.view.tables.iter().cloned();
         tables.map(|schema| LogicalTable::new(schema, self.sources.clone())).collect()
+    }
+
+    /// Releases the pin and waits for it, once no table or plan of this reader is left; else the last of them does.
+    pub async fn finish(self) {
+        if let Some(hold) = self.sources.hold {
+            hold.release().await;
+        }
     }
 }

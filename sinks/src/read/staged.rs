@@ -34,8 +34,8 @@ pub struct StagedExec {
 }
 
 impl StagedExec {
-    /// Scans `parts` as `schema`: columns that a part has not, because it is older than they are, are null. Stops in each
-    /// partition after `limit` rows.
+    /// Scans `parts` as `schema`: columns that a part has not, because it is older than they are, are null. Stops in
+    /// each partition after `limit` rows.
     pub fn new(
         data_dir: PathBuf,
         tier: Tier,

@@ -4,7 +4,7 @@ use crate::SinkError;
 use crate::disk::Durability;
 use crate::formats::tests::{Rig, chat, create, rollup, rows};
 use crate::read::logical::{LogicalTable, Sources};
-use crate::read::{PinHold, events};
+use crate::read::{PinHold, PinnedReader, events};
 use crate::segment::write_segment;
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::util::pretty::pretty_format_batches;
@@ -334,6 +334,13 @@ async fn a_pin_is_renewed_by_its_own_thread_and_removed_with_its_last_reader() {
     assert_eq!(pins.expiries().await.len(), 1);
     drop(reader);
     until("the pin is removed", async || pins.expiries().await.is_empty());
+
+    let folder = rig.folder.path().to_path_buf();
+    let reader = PinnedReader::open(Arc::clone(&pins.store), Arc::new(rig.formats()), folder, "test").await.unwrap();
+    assert_eq!(pins.expiries().await.len(), 1);
+    assert!(reader.table(&chat().name).is_none() && reader.tables().is_empty(), "nothing is registered");
+    reader.finish().await;
+    assert!(pins.expiries().await.is_empty(), "finishing waits");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,12 @@ use crate::raw::Topic;
 use thermocline_schemas::metadata::Counts;
 
 fn book(workers: usize) -> Book {
-    let source = SourceInfo { name: "s".into(), max_disorder: 10, idle_after: Duration::from_secs(30), branches: vec![BranchId(1)] };
+    let source = SourceInfo {
+        name: "s".into(),
+        max_disorder: 10,
+        idle_after: Duration::from_secs(30),
+        branches: vec![BranchId(1)],
+    };
     Book::new(vec![source], workers, &[])
 }
 

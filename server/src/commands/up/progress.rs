@@ -30,10 +30,14 @@ pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen:
     let mut first = true;
     while seen.changed().await.is_ok() {
         let snapshot = seen.borrow_and_update().clone();
-        let now: Vec<String> =
-            snapshot.sources.iter().flat_map(|it| it.topics.iter().map(|topic| format!("{} <- {topic}", it.name))).collect();
-        for new in now.iter().filter(|topic| !topics.contains(topic)) {
-            line.suspend(|| println!("topic      {new}"));
+        let now: Vec<String> = snapshot
+            .sources
+            .iter()
+            .flat_map(|it| it.topics.iter().map(|topic| format!("{} <- {topic}", it.name)))
+            .collect();
+        let new: Vec<&str> = now.iter().filter(|topic| !topics.contains(topic)).map(String::as_str).collect();
+        if !new.is_empty() {
+            line.suspend(|| println!("{}", topic_lines(&new)));
         }
         if first && now.is_empty() && !once {
             let paste = format!("thermocline produce --kafka {bootstrap} --topic orders orders.jsonl");
@@ -45,6 +49,16 @@ pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen:
         write_run_file(&data, &snapshot);
     }
     line.finish_and_clear();
+}
+
+/// Each topic on a line of its own, unless they are many.
+fn topic_lines(new: &[&str]) -> String {
+    const MOST_LINES: usize = 12;
+    let shown: Vec<String> = new.iter().take(MOST_LINES).map(|topic| format!("topic      {topic}")).collect();
+    let more = new.len().saturating_sub(MOST_LINES);
+    let rest =
+        if more > 0 { format!("\n           and {more} more; `thermocline status` lists all") } else { String::new() };
+    shown.join("\n") + &rest
 }
 
 fn status_line(snapshot: &Snapshot) -> String {
@@ -91,7 +105,7 @@ pub(crate) fn print_rows(view: &CutView) {
         return;
     }
     let width = rows.keys().map(String::len).max().unwrap_or_default().max(DEAD_LETTERS.len());
-    let [hot, warm, cold] = Tier::ALL;
+    let [hot, warm, cold] = Tier::ALL.map(Tier::as_str);
     println!("{:width$} {hot:>12} {warm:>12} {cold:>12}", "rows");
     let mut sums = [0; 3];
     for (table, tiers) in &rows {
