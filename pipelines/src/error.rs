@@ -57,11 +57,11 @@ pub enum PipelineError {
         /// What the system says.
         what: String,
     },
-    /// A worker's writer is gone; its epochs cannot become durable.
-    #[error("the writer of worker {worker} has panicked")]
-    WriterPanicked {
-        /// The worker.
-        worker: usize,
+    /// A worker or its writer is gone: a bug of ours. The run ends, and the next one reads on from the newest manifest.
+    #[error("{thread} has panicked; its epochs cannot become durable")]
+    Panicked {
+        /// Which.
+        thread: String,
     },
     /// A thread that waited for others has panicked.
     #[error("a thread has panicked")]

@@ -10,6 +10,23 @@ use tokio::sync::Notify;
 #[derive(Debug, Clone, Default)]
 pub struct Failures(Arc<Inner>);
 
+/// Held by a thread that others wait for: when it panics, the run ends instead of waiting for ever.
+#[derive(Debug)]
+pub struct PanicAlarm {
+    /// Where the panic is reported.
+    pub failures: Failures,
+    /// Which thread this is.
+    pub thread: String,
+}
+
+impl Drop for PanicAlarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.failures.report(PipelineError::Panicked { thread: self.thread.clone() });
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     first: Mutex<Option<PipelineError>>,
@@ -50,5 +67,23 @@ impl Failures {
             }
             some.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_panics_ends_the_run() {
+        let failures = Failures::default();
+        let alarm = PanicAlarm { failures: failures.clone(), thread: "worker 0".to_owned() };
+        let panicking = std::thread::spawn(move || {
+            let _alarm = alarm;
+            panic!("this panic is part of the test");
+        });
+        assert!(panicking.join().is_err());
+        assert!(failures.any());
+        assert_eq!(failures.wait().await.to_string(), "worker 0 has panicked; its epochs cannot become durable");
     }
 }

@@ -6,7 +6,7 @@ use crate::coordinator::{Coordinator, Ended, Snapshot, SourceRun};
 use crate::dataflow::graph::SourceGraph;
 use crate::dataflow::writer::{Writer, Written};
 use crate::dataflow::{self, Dataflow, LastEpoch, Sealed};
-use crate::failures::Failures;
+use crate::failures::{Failures, PanicAlarm};
 use crate::plan::Pipelines;
 use crate::source::budget::Budget;
 use crate::source::ingress::Ingress;
@@ -225,6 +225,7 @@ fn start_workers(
         let writer = Writer { data: data.clone(), generation, durability, tables: tables.clone() };
         let (hand_over, sealed) = crossbeam_channel::unbounded();
         let failures = dataflow.failures.clone();
+        let _alarm = PanicAlarm { failures: failures.clone(), thread: format!("worker {}", worker.index()) };
         let writing = start_writer(worker.index(), writer, sealed, written.clone(), failures.clone());
         let probe = dataflow::build(worker, &dataflow, move |sealed| {
             // The writer goes home only after this end does.
@@ -242,9 +243,8 @@ fn start_workers(
         for dataflow in worker.installed_dataflows() {
             worker.drop_dataflow(dataflow);
         }
-        if writing.join().is_err() {
-            failures.report(PipelineError::WriterPanicked { worker: worker.index() });
-        }
+        // A panic of the writer has raised its own alarm.
+        let _ = writing.join();
     })
     .map_err(|what| PipelineError::Workers { what })
 }
@@ -256,7 +256,10 @@ fn start_writer(
     written: mpsc::UnboundedSender<Written>,
     failures: Failures,
 ) -> std::thread::JoinHandle<()> {
+    let thread = format!("writer {worker}");
+    let alarm = PanicAlarm { failures: failures.clone(), thread: thread.clone() };
     let work = move || {
+        let _alarm = alarm;
         for sealed in sealed {
             match writer.write(sealed) {
                 // A coordinator that is gone has stopped the run.
@@ -265,5 +268,5 @@ fn start_writer(
             }
         }
     };
-    std::thread::Builder::new().name(format!("writer {worker}")).spawn(work).expect("the system gives us a thread")
+    std::thread::Builder::new().name(thread).spawn(work).expect("the system gives us a thread")
 }

@@ -62,6 +62,13 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 }
 
+impl Command {
+    /// True for commands that run until they are stopped, and hold data.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self, Command::Up(_) | Command::Broker(_) | Command::Demo(_))
+    }
+}
+
 /// Where the data is.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DataArg {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thermocline_schemas::Clock;
-use thermocline_schemas::metadata::{Meta, RunInfo, SqliteMeta};
+use thermocline_schemas::metadata::{Durability, Meta, RunInfo, SqliteMeta};
 use thermocline_schemas::time::{FixedClock, SystemClock};
 use thermocline_sinks::METADATA_FILE;
 
@@ -23,13 +23,14 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Creates or opens it. Nobody is fenced by this.
-    pub(crate) async fn open(path: &Path) -> Result<Self> {
+    /// Creates or opens it; `durability` says what a commit outlives. Nobody is fenced by this.
+    pub(crate) async fn open(path: &Path, durability: Durability) -> Result<Self> {
         std::fs::create_dir_all(path)
             .with_context(|| format!("cannot create the data directory {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
         let clock = clock()?;
-        let meta: Arc<dyn Meta> = Arc::new(SqliteMeta::open(&path.join(METADATA_FILE), clock.clone()).await?);
+        let meta = SqliteMeta::open_with(&path.join(METADATA_FILE), clock.clone(), durability).await?;
+        let meta: Arc<dyn Meta> = Arc::new(meta);
         Ok(Self { path, meta, clock })
     }
 

@@ -11,6 +11,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const FENCED: u8 = 3;
 /// Topics are paused: most of their records are dead letters.
 pub(crate) const PAUSED: u8 = 4;
+/// Interrupted a second time.
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// Prints `error` and says with which status to end.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {

@@ -17,6 +17,9 @@ fn main() -> ExitCode {
         Err(error) => return exit::failed(&anyhow::Error::new(error)),
     };
     report::start_logging(cli.log_format, cli.verbose);
+    if !cli.command.serves() {
+        end_with_the_reader();
+    }
     let outcome = runtime.block_on(commands::run(cli.command));
     // Threads of libraries that still wait for something must not keep a finished command alive.
     runtime.shutdown_background();
@@ -24,4 +27,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => exit::failed(&error),
     }
+}
+
+/// Lets `thermocline … | head` end quietly when nobody reads on. What serves must outlive its terminal instead.
+fn end_with_the_reader() {
+    // SAFETY: called before any thread writes; the default action needs no handler of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }

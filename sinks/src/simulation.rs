@@ -16,7 +16,6 @@ mod turns;
 
 use crate::SinkError;
 use crate::committer::{Committer, Stores};
-use crate::recover::Recovered;
 use crate::rollup::RollupConfig;
 use crate::segment::{Durability, read_part, write_segment};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
@@ -27,7 +26,7 @@ use model::{ModelTables, SimTables};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -87,7 +86,11 @@ pub(crate) struct Chaos {
     /// The actor that goes on now.
     current: Mutex<Arc<Slot>>,
     violation: Mutex<Option<String>>,
+    /// What happened, and how often: that the simulation reaches what it is for.
+    counted: Mutex<Counted>,
 }
+
+type Counted = BTreeMap<&'static str, u64>;
 
 impl Chaos {
     fn new(seed: u64, mutant: Mutant) -> Self {
@@ -98,6 +101,7 @@ impl Chaos {
             newest_generation: AtomicU64::new(0),
             current: Mutex::default(),
             violation: Mutex::new(None),
+            counted: Mutex::default(),
         }
     }
 
@@ -108,6 +112,11 @@ impl Chaos {
 
     fn below(&self, limit: usize) -> usize {
         self.random.lock().random_range(0..limit)
+    }
+
+    /// Notes that `what` happened.
+    pub(crate) fn count(&self, what: &'static str, times: usize) {
+        *self.counted.lock().entry(what).or_default() += times as u64;
     }
 
     /// Notes that an invariant is broken.
@@ -229,7 +238,7 @@ impl World {
         }
     }
 
-    async fn begin(&self, number: usize) -> Result<(Committer, Recovered), SinkError> {
+    async fn begin(&self, number: usize) -> Result<Committer, SinkError> {
         let second = Duration::from_secs(1);
         let config = RollupConfig {
             hot_after: second,
@@ -245,12 +254,17 @@ impl World {
         committer.pause = Duration::ZERO;
         committer.maintain_every = 3;
         let recovered = committer.recover().await?;
+        self.chaos.count("runs recovered", 1);
+        self.chaos.count("intents dropped at a start", recovered.dropped.len());
+        self.chaos.count("intents finished at a start", recovered.finished.len());
+        self.chaos.count("intents given up at a start", recovered.given_up.len());
+        self.chaos.count("orphans swept", recovered.orphans);
         // A column comes with the second run, so that tables have to follow.
         for name in ["chat", "logs"] {
             let schema = schema(name, 1 + usize::from(number > 1));
             committer.repeat(|| committer.meta().register_table(committer.generation(), &schema)).await?;
         }
-        Ok((committer, recovered))
+        Ok(committer)
     }
 
     /// Writes epochs of a few rows each, where the last run left off.
@@ -297,9 +311,11 @@ impl World {
     async fn tend(&self, committer: &Committer) -> Result<(), SinkError> {
         for _ in 0..40 {
             self.chaos.turn().await;
-            ignore_delays(committer.roll_up_due().await.map(drop))?;
+            self.chaos.count("rollups", ignore_delays(committer.roll_up_due().await)?);
             if self.chaos.below(3) == 0 {
-                ignore_delays(committer.clean_up().await.map(drop))?;
+                let cleaned = ignore_delays(committer.clean_up().await)?;
+                self.chaos.count("segments deleted", cleaned.segments);
+                self.chaos.count("tables maintained", cleaned.tables.len());
             }
         }
         Ok(())
@@ -311,12 +327,15 @@ impl World {
         let Ok((pin, view)) = meta.pin("reader", Duration::from_secs(20)).await else { return Ok(()) };
         let outcome = self.read_cut(&view).await;
         let problem = match outcome {
-            Ok(found) => wrong(&view, found),
+            Ok(found) => {
+                self.chaos.count("cuts read", 1);
+                wrong(&view, found)
+            }
             Err(error) => Some(format!("cut {} cannot be read: {error}", view.cut)),
         };
         if let Some(problem) = problem {
             match self.meta.renew(&pin, Duration::from_secs(20)).await {
-                Err(MetaError::PinLost { .. }) => {}
+                Err(MetaError::PinLost { .. }) => self.chaos.count("pins lost", 1),
                 _ => self.chaos.violated(problem),
             }
         }
@@ -345,15 +364,15 @@ impl World {
 }
 
 /// A failure of the metadata store, or of a table, that the next round may not meet.
-fn ignore_delays(outcome: Result<(), SinkError>) -> Result<(), SinkError> {
+fn ignore_delays<T: Default>(outcome: Result<T, SinkError>) -> Result<T, SinkError> {
     match outcome {
-        Err(error) if crate::committer::must_stop(&error) => Err(error),
-        _ => Ok(()),
+        Err(error) if !crate::committer::must_stop(&error) => Ok(T::default()),
+        other => other,
     }
 }
 
-/// Plays one seed; the violation, if there is one.
-async fn play(seed: u64, mutant: Mutant) -> Option<String> {
+/// Plays one seed; the violation, if there is one, and what happened.
+async fn play(seed: u64, mutant: Mutant) -> (Option<String>, Counted) {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let clock = Arc::new(SimClock::default());
     let path = folder.path().join("metadata.db");
@@ -363,10 +382,10 @@ async fn play(seed: u64, mutant: Mutant) -> Option<String> {
     let data_dir = folder.path().to_owned();
     let world = Arc::new(World { data_dir, clock, chaos, meta: Arc::new(meta), tables, begun: AtomicUsize::new(0) });
     turns::schedule(&world).await;
-    world.chaos.violation()
+    (world.chaos.violation(), world.chaos.counted.lock().clone())
 }
 
-fn play_blocking(seed: u64, mutant: Mutant) -> Option<String> {
+fn play_blocking(seed: u64, mutant: Mutant) -> (Option<String>, Counted) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(play(seed, mutant))
 }
@@ -380,10 +399,11 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
     }
 }
 
-/// Plays seeds on two threads until one is violated; the least that is known to be.
-fn first_violation(seeds: std::ops::Range<u64>, mutant: Mutant) -> Option<(u64, String)> {
+/// Plays seeds on two threads until one is violated; the least that is known to be, and what happened in all of them.
+fn first_violation(seeds: std::ops::Range<u64>, mutant: Mutant) -> (Option<(u64, String)>, Counted) {
     let next = AtomicU64::new(seeds.start);
     let found: Mutex<Option<(u64, String)>> = Mutex::new(None);
+    let all = Mutex::new(Counted::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -392,7 +412,11 @@ fn first_violation(seeds: std::ops::Range<u64>, mutant: Mutant) -> Option<(u64, 
                     if seed >= seeds.end {
                         return;
                     }
-                    if let Some(what) = play_blocking(seed, mutant) {
+                    let (violation, counted) = play_blocking(seed, mutant);
+                    for (what, times) in counted {
+                        *all.lock().entry(what).or_default() += times;
+                    }
+                    if let Some(what) = violation {
                         let mut found = found.lock();
                         if found.as_ref().is_none_or(|(other, _)| seed < *other) {
                             *found = Some((seed, what));
@@ -402,18 +426,26 @@ fn first_violation(seeds: std::ops::Range<u64>, mutant: Mutant) -> Option<(u64, 
             });
         }
     });
-    found.into_inner()
+    (found.into_inner(), all.into_inner())
 }
 
 #[test]
 fn the_protocol_survives_every_seed() {
-    if let Some((seed, what)) = first_violation(seeds(300), Mutant::None) {
+    let seeds = seeds(300);
+    let (violation, counted) = first_violation(seeds.clone(), Mutant::None);
+    if let Some((seed, what)) = violation {
         panic!("THERMOCLINE_SEED={seed}: {what}");
+    }
+    println!("{} seeds: {counted:#?}", seeds.end - seeds.start);
+    if seeds.end - seeds.start >= 100 {
+        let never: Vec<_> = counted.iter().filter(|(_, times)| **times == 0).collect();
+        assert!(counted.len() >= 20 && never.is_empty(), "the simulation never reaches {never:?} of {counted:?}");
     }
 }
 
 fn is_caught(mutant: Mutant) {
-    let (seed, what) = first_violation(seeds(1_000), mutant).expect("the simulation does not notice");
+    let (violation, _) = first_violation(seeds(1_000), mutant);
+    let (seed, what) = violation.expect("the simulation does not notice");
     println!("{mutant:?} is caught by seed {seed}: {what}");
 }
 

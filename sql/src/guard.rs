@@ -15,10 +15,10 @@ pub fn only_reads(plan: &LogicalPlan) -> Result<(), SqlError> {
 
 fn kind(plan: &LogicalPlan) -> String {
     match plan {
-        LogicalPlan::Dml(dml) => dml.op.to_string(),
-        LogicalPlan::Ddl(ddl) => ddl.name().to_owned(),
+        LogicalPlan::Dml(dml) => dml.op.to_string().to_uppercase(),
+        LogicalPlan::Ddl(ddl) => ddl.name().to_uppercase(),
         LogicalPlan::Copy(_) => "COPY".to_owned(),
-        LogicalPlan::Statement(statement) => statement.name().to_owned(),
+        LogicalPlan::Statement(statement) => statement.name().to_uppercase(),
         _ => "a statement that writes".to_owned(),
     }
 }

@@ -7,7 +7,9 @@ mod data;
 
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use sqllogictest::{DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, strict_column_validator};
+use sqllogictest::{
+    DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, strict_column_validator,
+};
 use std::path::{Path, PathBuf};
 use thermocline_sql::{Answer, Engine, Session, SqlError};
 
@@ -51,7 +53,9 @@ fn rows(answer: &Answer) -> Result<Vec<Vec<String>>, SqlError> {
             text if text.is_empty() => "(empty)".to_owned(),
             text => text,
         };
-        rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| text(column, row)).collect::<Vec<_>>()));
+        rows.extend(
+            (0..batch.num_rows()).map(|row| columns.iter().map(|column| text(column, row)).collect::<Vec<_>>()),
+        );
     }
     Ok(rows)
 }
@@ -77,8 +81,9 @@ async fn every_file_gets_the_answers_it_expects() {
         let mut runner = Runner::new(|| async { Ok(Connection(engine.session().await?)) });
         runner.with_column_validator(strict_column_validator);
         if std::env::var_os("THERMOCLINE_UPDATE_SLT").is_some() {
-            let updated =
-                runner.update_test_file(file, " ", default_validator, default_normalizer, strict_column_validator).await;
+            let updated = runner
+                .update_test_file(file, " ", default_validator, default_normalizer, strict_column_validator)
+                .await;
             updated.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         } else if let Err(error) = runner.run_file_async(file).await {
             wrong.push(error.display(false).to_string());
@@ -90,7 +95,8 @@ async fn every_file_gets_the_answers_it_expects() {
 /// The test of every column stays complete by itself.
 #[test]
 fn every_column_of_every_domain_is_asked_for_by_its_bare_name() {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("slt/columns.slt")).expect("it is there");
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("slt/columns.slt")).expect("it is there");
     for domain in thermocline_schemas::domain::Registry::shipped().iter() {
         let from = format!("FROM {}\n", domain.name);
         let statement = text.split("\n\n").find(|block| block.contains(&from));

@@ -53,7 +53,9 @@ fn a_topic_resumes_while_up_runs() {
     let patience = Duration::from_secs(60);
     let up = thermocline_tests::Running::start(site.up().announce("topic paused"));
     wait_until("the data directory", patience, || site.data().join("run.json").exists());
-    wait_until("the pause", patience, || !site.status()["running"]["run"]["paused"].as_array().is_none_or(Vec::is_empty));
+    wait_until("the pause", patience, || {
+        !site.status()["running"]["run"]["paused"].as_array().is_none_or(Vec::is_empty)
+    });
     site.command("resume").ok();
     broker.produce_lines(&topic, ["{\"text\":\"good\"}"]);
     wait_until("the row behind the dead letters", patience, || site.number("SELECT count(*) FROM chat") == 1);

@@ -7,7 +7,24 @@ use thermocline_tests::{Broker, Command, Site, consume_all, on_both_brokers, rep
 
 /// Every command, with words that its help must have.
 const COMMANDS: &[(&[&str], &[&str])] = &[
-    (&[], &["up", "broker", "produce", "sql", "check", "status", "verify", "mappings", "dead-letters", "resume", "reset-offsets", "bench", "demo"]),
+    (
+        &[],
+        &[
+            "up",
+            "broker",
+            "produce",
+            "sql",
+            "check",
+            "status",
+            "verify",
+            "mappings",
+            "dead-letters",
+            "resume",
+            "reset-offsets",
+            "bench",
+            "demo",
+        ],
+    ),
     (&["up"], &["--data", "--kafka", "--kafka-port", "--pipeline", "--workers", "--once", "9092"]),
     (&["broker"], &["--data", "--port"]),
     (&["produce"], &["--kafka", "--topic", "--key-field", "--partition", "--shift-time", "FILE", "gzip"]),
@@ -97,7 +114,8 @@ fn check_prints_the_graph_of_what_ships() {
 #[test]
 fn check_refuses_with_line_column_reason_and_status_1() {
     let site = Site::with_own_broker();
-    let source = "CREATE EXTERNAL TABLE clicks (user_id BIGINT, url TEXT, ts TIMESTAMP)\n  STORED AS KAFKA LOCATION 'clicks';\n";
+    let source =
+        "CREATE EXTERNAL TABLE clicks (user_id BIGINT, url TEXT, ts TIMESTAMP)\n  STORED AS KAFKA LOCATION 'clicks';\n";
     let cases = [
         ("INSERT INTO domains SELECT url FROM click;", "3:37", "click"),
         ("INSERT INTO domains SELECT urll FROM clicks;", "3:28", "urll"),
@@ -117,7 +135,10 @@ fn check_refuses_with_line_column_reason_and_status_1() {
     for (number, (statement, place, reason)) in cases.iter().enumerate() {
         let file = site.file(&format!("refused-{number}.sql"), &format!("{source}{statement}\n"));
         let refused = Command::new("check").arg(&file).run().ended_with(1);
-        assert!(refused.stderr.contains(&format!(".sql:{place}")), "{statement} should be refused at {place}:\n{refused}");
+        assert!(
+            refused.stderr.contains(&format!(".sql:{place}")),
+            "{statement} should be refused at {place}:\n{refused}"
+        );
         assert!(refused.stderr.contains(reason), "{statement} should be refused for {reason}:\n{refused}");
         let json = Command::new("check").arg(&file).arg("--json").run();
         assert_eq!((json.code(), &json.json()["ok"]), (Some(1), &false.into()), "{json}");
@@ -173,7 +194,8 @@ fn answers_come_as_table_json_and_csv() {
     let ask = |format: &str, sql: &str| site.command("sql").args(["--format", format, sql]).ok().stdout;
     assert_eq!(ask("csv", sql), "_offset,text,author\n0,\"a, \"\"b\"\"\",ann\n1,c,\n");
     assert_eq!(ask("csv", "SELECT text FROM chat WHERE false"), "text\n");
-    let json: Vec<serde_json::Value> = ask("json", sql).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let json: Vec<serde_json::Value> =
+        ask("json", sql).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(json[1], serde_json::json!({"_offset": 1, "text": "c", "author": null}));
     let table = ask("table", sql);
     assert!(table.contains("| _offset | text") && table.contains("| ann") && table.starts_with('+'), "{table}");

@@ -36,7 +36,12 @@ fn hostile() -> Vec<(Record, Fate)> {
         (text("plain words, \"quoted\", and a }"), Row),
         (Record::new(*b"\xff\xfe\x00"), Dead),
         (Record::new(*b"{\"a\":\"\xc3\x28\"}"), Dead),
-        (text("{\"pos\":1,\"_partition\":7,\"_tier\":\"x\",\"_offset\":\"no\",\"file_path\":\"/a\",\"event_time\":\"never\"}"), Row),
+        (
+            text(
+                "{\"pos\":1,\"_partition\":7,\"_tier\":\"x\",\"_offset\":\"no\",\"file_path\":\"/a\",\"event_time\":\"never\"}",
+            ),
+            Row,
+        ),
         (text("{\"attributes\":{\"x\":1},\"_event_id\":1,\"_embedding\":[1,2],\"_domain\":null}"), Row),
         (text(&million), Row),
         (text(&nested), Either),
@@ -181,7 +186,10 @@ fn dead_letters_are_listed_with_their_place_and_reason() {
     assert_eq!(records, [format!("{topic}/0@2"), format!("{topic}/0@1")], "{listed:#}");
     assert_eq!(letters[1]["payload"], "{\"text\":");
     let words = list().args(["--limit", "1", "--topic", &topic]).ok();
-    assert!(words.stdout.starts_with(&format!("{topic}/0@2: decode: ")) && words.stdout.lines().count() == 2, "{words}");
+    assert!(
+        words.stdout.starts_with(&format!("{topic}/0@2: decode: ")) && words.stdout.lines().count() == 2,
+        "{words}"
+    );
     let others = list().args(["--topic", "nothing"]).ok();
     assert_eq!(others.stdout.trim(), "no dead letters");
 }

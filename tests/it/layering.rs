@@ -54,7 +54,8 @@ fn every_member_of_the_workspace_is_in_the_table() {
     let members = root.lines().find(|line| line.starts_with("members = ")).expect("it lists its members");
     for (folder, package, _) in ARROWS {
         assert!(members.contains(&format!("\"{folder}\"")), "{folder} is no member");
-        let manifest = fs::read_to_string(repository().join(folder).join("Cargo.toml")).expect("a member has a manifest");
+        let manifest =
+            fs::read_to_string(repository().join(folder).join("Cargo.toml")).expect("a member has a manifest");
         assert!(manifest.contains(&format!("name = \"{package}\"")), "{folder} is not called {package}");
     }
     assert_eq!(members.matches('"').count() / 2, ARROWS.len(), "{members}");
@@ -74,7 +75,10 @@ fn versions_are_said_once_in_the_root_manifest() {
         let lines: Vec<&str> = text.lines().collect();
         for (number, name, _) in dependencies(folder) {
             let line = lines[number - 1];
-            assert!(line.contains("workspace = true"), "{folder}/Cargo.toml:{number}: {name} says its own version: {line}");
+            assert!(
+                line.contains("workspace = true"),
+                "{folder}/Cargo.toml:{number}: {name} says its own version: {line}"
+            );
         }
     }
 }

@@ -12,7 +12,8 @@ fn a_backlog_larger_than_the_budget_runs_through_within_it() {
     // 60,000 records of about a kilobyte and a half.
     let padding = "and so on ".repeat(140);
     for chunk in 0..RECORDS / 5_000 {
-        let line = |n: usize| questions[(chunk * 5_000 + n) % questions.len()].replace("\"}", &format!(" {padding}{n}\"}}"));
+        let line =
+            |n: usize| questions[(chunk * 5_000 + n) % questions.len()].replace("\"}", &format!(" {padding}{n}\"}}"));
         broker.produce_lines(&topic, (0..5_000).map(line));
     }
     let site = Site::reading(&broker).routing(&topic).rule("*", "chat").flag("--memory-mib=32").flag("--no-sync");
@@ -20,7 +21,9 @@ fn a_backlog_larger_than_the_budget_runs_through_within_it() {
     let run_file = site.data().join("run.json");
     let (mut most, mut seen, mut resident) = (0, 0, 0);
     thermocline_tests::wait_until("the end of the run", Duration::from_secs(240), || {
-        if let Some(run) = std::fs::read(&run_file).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok()) {
+        if let Some(run) =
+            std::fs::read(&run_file).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+        {
             let (used, budget) = (run["run"]["used_bytes"].as_u64(), run["run"]["budget_bytes"].as_u64());
             assert!(budget.is_some_and(|budget| budget <= 32 << 20), "{run:#}");
             assert!(used <= budget, "{run:#}");

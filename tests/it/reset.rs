@@ -108,7 +108,9 @@ fn the_embedded_broker_needs_no_address_to_reset() {
     let broker = Broker::at(line.trim_end_matches(" (embedded)").trim());
     broker.create("said", 1);
     broker.produce("said", &say(0..20));
-    thermocline_tests::wait_until("the rows", std::time::Duration::from_secs(60), || site.number("SELECT count(*) FROM chat") == 20);
+    thermocline_tests::wait_until("the rows", std::time::Duration::from_secs(60), || {
+        site.number("SELECT count(*) FROM chat") == 20
+    });
     up.stop();
     site.command("reset-offsets").args(["--topic", "said", "--to", "5"]).ok();
     assert_eq!(gaps(&site), [(0, 5, 20, "again".into())]);

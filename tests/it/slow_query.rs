@@ -24,7 +24,8 @@ fn staged(broker: &Broker, hours: i64) -> (Site, String, usize) {
     let topic = broker.topic("slow", 1);
     let lines = demo_lines("bank.questions", 1_500);
     broker.produce_lines(&topic, &lines);
-    let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=100ms").at(now() - hours * HOUR);
+    let site =
+        Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=100ms").at(now() - hours * HOUR);
     let mut up = site.start();
     up.wait_for_line("topic ", PATIENCE);
     wait_until("all rows", PATIENCE, || site.number("SELECT count(*) FROM chat") == 1_500);
@@ -92,7 +93,9 @@ fn a_query_that_outlives_its_pin_says_so_and_shows_no_fewer_rows() {
     query.signal(libc::SIGCONT);
     let done = query.wait(PATIENCE);
     match done.code() {
-        Some(0) => assert!(done.stdout.lines().nth(1).is_some_and(|row| row.starts_with(&format!("{rows},"))), "{done}"),
+        Some(0) => {
+            assert!(done.stdout.lines().nth(1).is_some_and(|row| row.starts_with(&format!("{rows},"))), "{done}")
+        }
         _ => drop(done.ended_with(1).says(&["cleaned up", "run"])),
     }
 }

@@ -42,7 +42,8 @@ fn tiers_by_value(site: &Site) -> BTreeMap<i64, Vec<String>> {
 /// The tiers that the plan of a statement scans.
 fn scanned(site: &Site, sql: &str) -> Vec<&'static str> {
     let rows = site.sql(&format!("EXPLAIN {sql}"));
-    let physical = rows.iter().find(|row| row["plan_type"] == "physical_plan").expect("EXPLAIN shows the physical plan");
+    let physical =
+        rows.iter().find(|row| row["plan_type"] == "physical_plan").expect("EXPLAIN shows the physical plan");
     let plan = physical["plan"].as_str().expect("a plan is text");
     ["hot", "warm", "cold"].into_iter().filter(|tier| plan.contains(&format!("tier={tier}"))).collect()
 }
@@ -88,7 +89,11 @@ fn a_tier_or_a_time_range_reads_only_what_it_needs() {
             ("_tier <> 'hot'", &["warm", "cold"], 24),
             ("event_time >= TIMESTAMP '2024-06-10T00:00:00Z'", &["hot"], 8),
             ("event_time < TIMESTAMP '2024-01-01T00:00:00Z'", &["cold"], 8),
-            ("event_time >= TIMESTAMP '2024-04-01T00:00:00Z' AND event_time < TIMESTAMP '2024-06-01T00:00:00Z'", &["warm"], 4),
+            (
+                "event_time >= TIMESTAMP '2024-04-01T00:00:00Z' AND event_time < TIMESTAMP '2024-06-01T00:00:00Z'",
+                &["warm"],
+                4,
+            ),
             ("event_time > TIMESTAMP '2030-01-01T00:00:00Z'", &[], 0),
         ];
         for (predicate, tiers, rows) in cases {

@@ -85,7 +85,11 @@ fn mistakes_in_rules_and_overrides_stop_the_run_with_the_place() {
     let cases = [
         ("topics.toml", "[[topic]]\npattern = \"a.*\"\ndomain = \"chta\"\n", ["chta", "chat"]),
         ("topics.toml", "[[topic]]\npatern = \"a.*\"\ndomain = \"chat\"\n", ["topics.toml", "patern"]),
-        ("mappings.toml", "[[mapping]]\ntopic = \"*\"\ndomain = \"chat\"\nfields = { a = \"nosuch\" }\n", ["nosuch", "author"]),
+        (
+            "mappings.toml",
+            "[[mapping]]\ntopic = \"*\"\ndomain = \"chat\"\nfields = { a = \"nosuch\" }\n",
+            ["nosuch", "author"],
+        ),
         ("mappings.toml", "[[mapping]]\nevent_time = \"x\"\n", ["mappings.toml", "topic"]),
     ];
     for (file, text, said) in cases {

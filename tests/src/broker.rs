@@ -49,7 +49,9 @@ impl Broker {
         match std::env::var("THERMOCLINE_KAFKA_BOOTSTRAP") {
             Ok(bootstrap) if !bootstrap.is_empty() => Some(Self { bootstrap, _embedded: None }),
             _ => {
-                crate::skipped("THERMOCLINE_KAFKA_BOOTSTRAP is not set: no Apache Kafka; `tests/kafka.sh start` starts one");
+                crate::skipped(
+                    "THERMOCLINE_KAFKA_BOOTSTRAP is not set: no Apache Kafka; `tests/kafka.sh start` starts one",
+                );
                 None
             }
         }
@@ -129,7 +131,8 @@ impl Broker {
         let acknowledged = Acknowledged(Mutex::new(vec![None; records.len()]));
         let mut config = self.config();
         config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.max.bytes", "8000000");
-        let producer: BaseProducer<Acknowledged> = config.create_with_context(acknowledged).expect("a producer can be made");
+        let producer: BaseProducer<Acknowledged> =
+            config.create_with_context(acknowledged).expect("a producer can be made");
         let deadline = Instant::now() + PATIENCE;
         for (number, record) in records.iter().enumerate() {
             let mut message = record.message(topic, Box::new(number));

@@ -27,7 +27,9 @@ impl Command {
     /// `thermocline <name>`. Its environment holds nothing that would change what it does, and its log is JSON.
     pub fn new(name: &str) -> Self {
         let mut command = std::process::Command::new(thermocline());
-        for variable in ["RUST_LOG", "THERMOCLINE_DATA", "THERMOCLINE_NOW", "THERMOCLINE_CRASH_AT", "THERMOCLINE_COUNT_STEPS"] {
+        for variable in
+            ["RUST_LOG", "THERMOCLINE_DATA", "THERMOCLINE_NOW", "THERMOCLINE_CRASH_AT", "THERMOCLINE_COUNT_STEPS"]
+        {
             command.env_remove(variable);
         }
         command.args(["--log-format", "json", name]);

@@ -114,9 +114,7 @@ impl Running {
     #[track_caller]
     pub fn wait(mut self, patience: Duration) -> Done {
         let status = ended(&mut self.child, &self.expected.line, patience);
-        let take = |lines: &mut Lines| {
-            std::mem::replace(lines, Lines { text: Arc::default(), reader: None }).all()
-        };
+        let take = |lines: &mut Lines| std::mem::replace(lines, Lines { text: Arc::default(), reader: None }).all();
         let (stdout, stderr) = (take(&mut self.stdout), take(&mut self.stderr));
         Done::new(self.expected.clone(), status, stdout, stderr)
     }

@@ -175,7 +175,8 @@ impl Site {
         assert_eq!(verified["ok"], true, "{verified:#}");
         for figures in verified["branches"].as_array().into_iter().flatten().chain([&verified]) {
             let figure = |name: &str| figures[name].as_u64().unwrap_or_else(|| panic!("no figure {name}: {figures:#}"));
-            let sum = figure("rows") + figure("windowed") + figure("filtered") + figure("late") + figure("dead_letters");
+            let sum =
+                figure("rows") + figure("windowed") + figure("filtered") + figure("late") + figure("dead_letters");
             assert_eq!(figure("read"), sum, "{figures:#}");
             assert_eq!((figure("missing"), figure("duplicates")), (0, 0), "{figures:#}");
         }

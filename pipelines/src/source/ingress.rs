@@ -142,10 +142,14 @@ impl Ingress {
         state.partitions.iter_mut().filter(|(key, _)| &*key.topic == topic).for_each(|(_, it)| it.paused = paused);
     }
 
-    /// The next batch if there is one, and the open epoch in any case. Never waits.
+    /// The next batch if there is one, and the open epoch in any case. Never waits. Once stopped, what is queued stays on
+    /// the broker's side of the door.
     pub fn take(&self) -> Taken {
         let mut state = self.state.lock();
         let (epoch, opened_at) = (state.open, state.opened_at);
+        if self.is_stopped() {
+            return Taken { epoch, opened_at, batch: None };
+        }
         let Some(batch) = state.queue.pop_front() else { return Taken { epoch, opened_at, batch: None } };
         let key = TopicPartition::new(batch.topic.name.clone(), batch.partition);
         state.closing.records += batch.len() as u64;

@@ -20,7 +20,11 @@ pub(crate) async fn run(args: BrokerArgs) -> Result<ExitCode> {
     println!("broker   {}", broker.bootstrap());
     println!("data     {}", args.data.data.join(FOLDER).display());
     println!("write    thermocline produce --kafka {} --topic TOPIC FILE", broker.bootstrap());
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
     broker.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }

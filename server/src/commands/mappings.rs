@@ -9,6 +9,9 @@ use thermocline_operators::Decision;
 use thermocline_schemas::time::SystemClock;
 use thermocline_sql::Engine;
 
+/// So many unmapped fields of a shape are shown to people.
+const MOST_SHOWN: usize = 12;
+
 pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
     let view = engine.meta().newest().await?;
@@ -38,6 +41,9 @@ fn print(decision: &Decision) {
         println!("    {} <- {path} ({:?})", field.column, field.reason);
     }
     if !decision.unmapped.is_empty() {
-        println!("    attributes <- {}", decision.unmapped.join(", "));
+        let shown: Vec<&str> = decision.unmapped.iter().take(MOST_SHOWN).map(String::as_str).collect();
+        let more = decision.unmapped.len() - shown.len();
+        let rest = if more > 0 { format!(" and {more} more; --json lists all") } else { String::new() };
+        println!("    attributes <- {}{rest}", shown.join(", "));
     }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use thermocline_broker::{Broker, BrokerConfig};
 use thermocline_pipelines::source::topics::{PartitionInfo, TopicInfo, look_up};
-use thermocline_schemas::metadata::{CutView, OffsetReset};
+use thermocline_schemas::metadata::{CutView, Durability, OffsetReset};
 
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: ResetArgs) -> Result<ExitCode> {
             To::Offset(offset.parse().with_context(|| format!("{offset:?} is not earliest, latest or an offset"))?)
         }
     };
-    let data = DataDir::open(&args.data.data).await?;
+    let data = DataDir::open(&args.data.data, Durability::Disk).await?;
     let broker = match &args.kafka {
         Some(_) => None,
         None => {

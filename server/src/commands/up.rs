@@ -22,15 +22,12 @@ use thermocline_schemas::domain::Registry;
 use thermocline_schemas::metadata::{CutView, Pause};
 use thermocline_sinks::committer::Committer;
 use thermocline_sinks::disk::Durability;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 pub(crate) async fn run(args: UpArgs) -> Result<ExitCode> {
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.send_replace(true);
-        }
-    });
+    tokio::spawn(stop_on_signals(stop));
     let ended = up(&args, stopping).await?;
     progress::print_rows(&ended.view);
     match &ended.how {
@@ -39,6 +36,26 @@ pub(crate) async fn run(args: UpArgs) -> Result<ExitCode> {
             Ok(ExitCode::from(exit::PAUSED))
         }
         Ended::CaughtUp | Ended::Stopped => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Ctrl-C and SIGTERM finish the open epoch; a second one does not wait for it, and loses nothing that was committed.
+async fn stop_on_signals(stop: watch::Sender<bool>) {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => return tracing::warn!(%error, "signals cannot be heard"),
+    };
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        if asked {
+            std::process::exit(exit::INTERRUPTED);
+        }
+        asked = true;
+        stop.send_replace(true);
     }
 }
 
@@ -54,7 +71,7 @@ pub(crate) struct UpEnded {
 pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpEnded> {
     let prepared = setup::prepare(args)?;
     let durability = if args.no_sync { Durability::Process } else { Durability::Disk };
-    let data = DataDir::open(&args.data.data).await?;
+    let data = DataDir::open(&args.data.data, durability).await?;
     // First the fence, then the broker's lock: an older run lets go of it when it finds itself fenced.
     let committer = setup::take_over(&data, durability).await?;
     let broker = start_broker(args, &data).await?;

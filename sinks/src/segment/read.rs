@@ -36,8 +36,8 @@ pub fn read_part(data_dir: &Path, part: &Part, projection: Option<&[usize]>) -> 
     PartReader::new(data_dir, part, projection, u64::MAX).collect()
 }
 
-/// A part as a stream that holds about a megabyte, and keeps no file open. Its last item is an error when the checksum does
-/// not fit: whoever commits what came before must wait for the end. Reads on the blocking pool.
+/// A part as a stream that holds about a megabyte, and keeps no file open; verified before it begins. Reads on the
+/// blocking pool.
 ///
 /// # Errors
 /// Those of [`read_part`], for the first block.
@@ -62,8 +62,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.expect("reading a part does not panic, and is not aborted")
 }
 
-/// Iterates over the blocks of one part. Opens the file anew for every chunk, so that a merge of a thousand parts needs no
-/// thousand descriptors.
+/// Iterates over the blocks of one part, once its checksum was found to fit: a part that is longer than a chunk is read
+/// twice for that. Opens the file anew for every chunk, so that a merge of a thousand parts needs no thousand descriptors.
 pub struct PartReader {
     path: PathBuf,
     segment: String,
@@ -76,7 +76,7 @@ pub struct PartReader {
     /// Where the stream ends and its checksum begins.
     end: u64,
     schema: Option<SchemaRef>,
-    checksum: Xxh3Default,
+    verified: bool,
     finished: bool,
 }
 
@@ -103,7 +103,7 @@ impl PartReader {
             position: bytes.start,
             end: bytes.end.saturating_sub(CHECKSUM),
             schema: None,
-            checksum: Xxh3Default::new(),
+            verified: false,
             finished: false,
         }
     }
@@ -112,48 +112,77 @@ impl PartReader {
         SinkError::Damaged { segment: self.segment.clone(), what: what.into() }
     }
 
+    fn load(&mut self, start: u64, length: u64) -> Result<(), SinkError> {
+        self.chunk = read_at(&self.path, start, length).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.damaged(format!("it ends before byte {}", start + length)),
+            _ => SinkError::store(format!("reading segment {}", self.segment), error),
+        })?;
+        self.chunk_at = start;
+        Ok(())
+    }
+
     /// The next `bytes` bytes from `position` on, and moves past them.
     fn take(&mut self, bytes: u64) -> Result<Buffer, SinkError> {
-        let limit = self.end + CHECKSUM;
-        if bytes > limit.saturating_sub(self.position) {
-            return Err(self.damaged(format!("the part ends at byte {limit}, inside a block")));
+        if bytes > self.end.saturating_sub(self.position) {
+            return Err(self.damaged(format!("the part ends at byte {}, inside a block", self.end)));
         }
-        if self.position + bytes > self.chunk_at + self.chunk.len() as u64 {
-            let length = bytes.max(self.chunk_bytes).min(limit - self.position);
-            self.chunk = read_at(&self.path, self.position, length)
-                .map_err(|error| SinkError::store(format!("reading segment {}", self.segment), error))?;
-            self.chunk_at = self.position;
+        if self.position < self.chunk_at || self.position + bytes > self.chunk_at + self.chunk.len() as u64 {
+            self.load(self.position, bytes.max(self.chunk_bytes).min(self.end - self.position))?;
         }
         let buffer = self.chunk.slice_with_length((self.position - self.chunk_at) as usize, bytes as usize);
         self.position += bytes;
         Ok(buffer)
     }
 
-    /// As [`Self::take`], of the stream itself: what is summed.
-    fn take_summed(&mut self, bytes: u64) -> Result<Buffer, SinkError> {
-        let buffer = self.take(bytes)?;
-        self.checksum.update(&buffer);
-        Ok(buffer)
+    /// Sums the part, chunk by chunk, and compares. What is decoded afterwards is what was written.
+    fn verify(&mut self) -> Result<(), SinkError> {
+        if self.end < self.position {
+            return Err(self.damaged(format!("a part that ends at byte {} has no room for a checksum", self.end)));
+        }
+        let mut checksum = Xxh3Default::new();
+        let mut at = self.position;
+        loop {
+            let length = self.chunk_bytes.max(2 * CHECKSUM).min(self.end + CHECKSUM - at);
+            self.load(at, length)?;
+            let summed = (self.end.saturating_sub(at).min(length)) as usize;
+            checksum.update(&self.chunk[..summed]);
+            at += length;
+            if at == self.end + CHECKSUM {
+                break;
+            }
+        }
+        // A last chunk of less than a checksum is read again with what stands before it.
+        if (self.chunk.len() as u64) < CHECKSUM {
+            self.load(self.end, CHECKSUM)?;
+        }
+        let kept = &self.chunk[self.chunk.len() - CHECKSUM as usize..];
+        if kept != checksum.digest().to_le_bytes() {
+            return Err(self.damaged(format!("the checksum of the part up to byte {} does not fit", self.end)));
+        }
+        Ok(())
     }
 
     fn read(&mut self) -> Result<Option<RecordBatch>, SinkError> {
+        if !std::mem::replace(&mut self.verified, true) {
+            self.verify()?;
+        }
         loop {
             let start = self.position;
-            let prefix = self.take_summed(PREFIX)?;
+            let prefix = self.take(PREFIX)?;
             let word = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().expect("four bytes"));
             if word(0) != u32::MAX {
                 return Err(self.damaged(format!("no block begins at byte {start}")));
             }
             if word(4) == 0 {
-                return self.verify().map(|()| None);
+                return Ok(None);
             }
             if u64::from(word(4)) > MAX_MESSAGE {
                 return Err(self.damaged(format!("the block at byte {start} has a header of {} bytes", word(4))));
             }
-            let header = self.take_summed(u64::from(word(4)))?;
+            let header = self.take(u64::from(word(4)))?;
             let message = root_as_message(&header).map_err(|error| self.damaged(error.to_string()))?;
             let body_length = u64::try_from(message.bodyLength()).map_err(|_| self.damaged("a negative length"))?;
-            let body = self.take_summed(body_length)?;
+            let body = self.take(body_length)?;
             match message.header_type() {
                 MessageHeader::Schema => {
                     let schema = message.header_as_schema().ok_or_else(|| self.damaged("a schema is missing"))?;
@@ -169,19 +198,6 @@ impl PartReader {
                 other => return Err(self.damaged(format!("a block of kind {other:?}"))),
             }
         }
-    }
-
-    fn verify(&mut self) -> Result<(), SinkError> {
-        self.finished = true;
-        let found = self.checksum.digest();
-        if self.position != self.end {
-            return Err(self.damaged(format!("the part goes on after byte {}", self.position)));
-        }
-        let kept = self.take(CHECKSUM)?;
-        if kept.as_slice() != found.to_le_bytes() {
-            return Err(self.damaged(format!("the checksum of the part up to byte {} does not fit", self.end)));
-        }
-        Ok(())
     }
 }
 

@@ -58,6 +58,11 @@ async fn every_part_is_read_back_alone_whole_and_projected() {
     assert_eq!(all, batch(0..20_010));
     let streamed: Vec<RecordBatch> = stream_part(folder.path(), &chat).await.unwrap().try_collect().await.unwrap();
     assert_eq!(streamed, read);
+    let length = chat.part.bytes.end - chat.part.bytes.start;
+    for chunk in [1, 100, 4_096, length - 9, length - 8, length - 1, length] {
+        let pieces: Result<Vec<_>, _> = PartReader::new(folder.path(), &chat, None, chunk).collect();
+        assert_eq!(pieces.unwrap(), read, "chunks of {chunk} bytes");
+    }
     let projected = read_part(folder.path(), &chat, Some(&[2, 0])).unwrap();
     let names: Vec<String> = projected[0].schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["number", "event_time"]);

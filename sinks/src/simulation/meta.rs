@@ -31,10 +31,15 @@ impl SimMeta {
     async fn step<T>(&self, call: impl Future<Output = Result<T, MetaError>>) -> Result<T, MetaError> {
         self.chaos.turn().await;
         if self.chaos.one_in(60) {
+            self.chaos.count("questions to the store lost", 1);
             return Err(lost());
         }
         let outcome = call.await;
-        if self.chaos.one_in(60) { Err(lost()) } else { outcome }
+        if self.chaos.one_in(60) {
+            self.chaos.count("answers of the store lost", 1);
+            return Err(lost());
+        }
+        outcome
     }
 
     /// The generation that the store is told.

@@ -101,7 +101,8 @@ impl ModelTables {
         for (id, table) in tables.iter_mut() {
             for commit in std::mem::take(&mut table.in_flight) {
                 if self.chaos.one_in(3) {
-                    self.apply(id, table, commit);
+                    let landed = self.apply(id, table, commit).is_some();
+                    self.chaos.count("commits that landed late", usize::from(landed));
                 } else {
                     table.in_flight.push(commit);
                 }
@@ -113,6 +114,7 @@ impl ModelTables {
     fn apply(&self, id: &TableId, table: &mut Table, commit: Commit) -> Option<usize> {
         let rebases = id.tier == Tier::Hot && self.chaos.mutant == Mutant::NoOnlyVersion;
         if table.head() != commit.onto && !rebases {
+            self.chaos.count("commits onto a head that moved", 1);
             return None;
         }
         Some(table.append(Some(commit.mark), &commit.rows))
@@ -128,16 +130,20 @@ impl ModelTables {
         }
         if self.chaos.one_in(20) {
             table.in_flight.push(commit);
+            self.chaos.count("commits in flight", 1);
             return Err(SinkError::unknown(&mark.intent, "a time-out"));
         }
         if id.tier == Tier::Cold && self.chaos.one_in(10) {
+            self.chaos.count("commits rolled back with Ok", 1);
             return Ok(CommitOutcome::Committed(version(commit.onto + 1)));
         }
         if self.chaos.one_in(20) {
             table.append(None, &[]);
+            self.chaos.count("commits by strangers", 1);
         }
         let Some(head) = self.apply(id, table, commit) else { return Ok(CommitOutcome::Conflict) };
         if self.chaos.one_in(12) {
+            self.chaos.count("answers lost after a commit", 1);
             return Err(SinkError::unknown(&mark.intent, "the answer is lost"));
         }
         Ok(CommitOutcome::Committed(version(head)))
@@ -225,6 +231,7 @@ impl ModelTables {
         files.next += 1;
         if self.chaos.one_in(30) {
             files.refused.insert(file);
+            self.chaos.count("files that every commit refuses", 1);
         }
         let rows = offsets.len() as u64;
         files.rows.insert(file, offsets);
@@ -285,6 +292,7 @@ impl Tables for SimTables {
 
     async fn evolve(&self, _schema: &TableSchema, mark: &Mark, at: &Searched) -> Result<CommitOutcome, SinkError> {
         self.chaos.turn().await;
+        self.chaos.count("columns added", 1);
         let outcome = self.inner.commit(mark, vec![], at);
         self.hear(mark, &outcome);
         outcome

@@ -77,7 +77,7 @@ impl Scheduler {
         self.newest += 1;
         let (number, world, spawned) = (self.newest, Arc::clone(&self.world), Arc::clone(&self.spawned));
         self.actors.push(Actor::new(Some(number), async move {
-            let (committer, _) = world.begin(number).await?;
+            let committer = world.begin(number).await?;
             let committer = Arc::new(committer);
             let (other_world, other) = (Arc::clone(&world), Arc::clone(&committer));
             let ingest = Actor::new(Some(number), async move { world.ingest(&committer, number).await });
@@ -99,11 +99,13 @@ impl Scheduler {
         if chaos.one_in(60) {
             let newest = self.newest;
             self.actors.retain(|actor| actor.run != Some(newest));
+            chaos.count("crashes", 1);
             self.start_run();
         } else if chaos.one_in(60) && self.world.begun.load(Ordering::Relaxed) == self.newest {
             // One that has not taken over yet would do so when it wakes, and rightly fence the next.
             let newest = self.newest;
             self.actors.iter_mut().filter(|actor| actor.run == Some(newest)).for_each(|actor| actor.asleep = true);
+            chaos.count("runs put to sleep", 1);
             self.start_run();
         }
         if chaos.one_in(20) && self.actors.iter().filter(|actor| actor.run.is_none()).count() < 2 {
@@ -152,6 +154,7 @@ impl Scheduler {
     fn judge(&mut self, actor: &Actor, outcome: Result<(), SinkError>) {
         let Err(error) = outcome else { return };
         let is_fenced = matches!(&error, SinkError::Meta(error) if error.is_fenced());
+        self.world.chaos.count("parts of runs fenced", usize::from(is_fenced));
         if self.is_newest(actor) == is_fenced && (is_fenced || must_stop(&error)) {
             self.world.chaos.violated(format!("run {:?} of {} stops: {error}", actor.run, self.newest));
         } else if self.is_newest(actor) {
@@ -190,7 +193,7 @@ impl Scheduler {
         self.newest += 1;
         let (number, world) = (self.newest, Arc::clone(&self.world));
         let work = async move {
-            let (committer, _) = world.begin(number).await?;
+            let committer = world.begin(number).await?;
             committer.roll_up_all().await?;
             world.clock.pass(10_000_000);
             committer.clean_up().await.map(drop)

@@ -21,8 +21,6 @@ use thermocline_sinks::segment::write_segment;
 
 /// 15 June 2024, noon.
 const NOW: EventTime = 1_718_452_800_000_000;
-/// The partitions' topic ids.
-const TOPIC_ID: uuid::Uuid = uuid::Uuid::from_u128(7);
 
 /// The time stands still.
 pub(crate) fn clock() -> Arc<dyn Clock> {
@@ -55,8 +53,9 @@ fn rows(epoch: u64) -> Vec<Row> {
 
 /// Fills `data`.
 pub(crate) async fn fill(data: &Path) {
+    let store = data.join(thermocline_sinks::METADATA_FILE);
     let meta: Arc<dyn Meta> =
-        Arc::new(SqliteMeta::open(&data.join(thermocline_sinks::METADATA_FILE), clock()).await.expect("a new store"));
+        Arc::new(SqliteMeta::open_with(&store, clock(), Durability::Process).await.expect("a new store"));
     let tables = Arc::new(Formats::open(data, meta.store(), Durability::Process).expect("the directory is there"));
     let embed = |schema: &TableSchema, batch| Ok(thermocline_operators::hot::with_embedding(schema, batch)?);
     let stores = Stores {
@@ -94,12 +93,17 @@ pub(crate) async fn fill(data: &Path) {
         if epoch == 1 {
             parts.push((TableId::new(TableName::dead_letters(), Tier::Warm), vec![dead_letters(branch)]));
         }
-        let segment = write_segment(data, generation, Epoch(epoch), 0, parts, Durability::Process).expect("it is written");
+        let segment =
+            write_segment(data, generation, Epoch(epoch), 0, parts, Durability::Process).expect("it is written");
         let manifest = Manifest {
             epoch: Epoch(epoch),
             opened_at: NOW,
             segments: vec![segment],
-            progress: schemas.iter().map(|schema| progress(schema.name.as_str(), epoch)).collect(),
+            progress: schemas
+                .iter()
+                .enumerate()
+                .map(|(number, it)| progress(it.name.as_str(), number, epoch))
+                .collect(),
             gaps: if epoch == 1 { vec![gap()] } else { vec![] },
             conservation: conservation(&schemas, epoch, branch),
             dropped_fields: vec![],
@@ -116,12 +120,12 @@ fn topic(table: &str) -> String {
     format!("{table}.source")
 }
 
-fn progress(table: &str, epoch: u64) -> Progress {
+fn progress(table: &str, number: usize, epoch: u64) -> Progress {
     Progress {
         source: "everything".into(),
         cluster_id: "a cluster".into(),
         topic: topic(table),
-        topic_id: TOPIC_ID,
+        topic_id: uuid::Uuid::from_u128(number as u128 + 1),
         partition: 0,
         next_offset: if epoch == 1 { 6 } else { 8 },
         watermark: Some(NOW),
@@ -159,7 +163,9 @@ fn batch(schema: &TableSchema, rows: &[Row], epoch: u64, branch: BranchId) -> Re
         let numbers = rows.iter().map(|row| row.number);
         match field.name().as_str() {
             system::EVENT_TIME => times(rows.iter().map(|row| Some(NOW - row.age))),
-            system::ATTRIBUTES => texts(numbers.map(|n| Some(format!("{{\"extra\":{n},\"list\":[1,{{\"deep\":\"é {n}\"}}]}}")))),
+            system::ATTRIBUTES => {
+                texts(numbers.map(|n| Some(format!("{{\"extra\":{n},\"list\":[1,{{\"deep\":\"é {n}\"}}]}}"))))
+            }
             system::TOPIC => texts(numbers.map(|_| Some(topic(name)))),
             system::PARTITION | system::ORDINAL => Arc::new(Int32Array::from_iter_values(numbers.map(|_| 0))),
             system::OFFSET => Arc::new(Int64Array::from_iter_values(numbers)),
@@ -167,7 +173,9 @@ fn batch(schema: &TableSchema, rows: &[Row], epoch: u64, branch: BranchId) -> Re
                 let keys: Vec<Option<String>> = numbers.map(|n| (n % 2 == 0).then(|| format!("key {n}"))).collect();
                 Arc::new(BinaryArray::from_iter(keys.iter().map(|key| key.as_ref().map(String::as_bytes))))
             }
-            system::HEADERS => texts(numbers.map(|n| (n == 0).then(|| "[{\"key\":\"trace\",\"value\":\"t\"}]".to_owned()))),
+            system::HEADERS => {
+                texts(numbers.map(|n| (n == 0).then(|| "[{\"key\":\"trace\",\"value\":\"t\"}]".to_owned())))
+            }
             system::TIMESTAMP => times(numbers.map(|_| Some(NOW))),
             system::EPOCH => Arc::new(Int64Array::from_iter_values(numbers.map(|_| epoch as i64))),
             system::BRANCH => Arc::new(Int32Array::from_iter_values(numbers.map(|_| branch.0))),
