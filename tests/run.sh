@@ -19,6 +19,8 @@ else
 fi
 tests/readers/setup.sh >/dev/null || exit 1
 
+# The tests run the binary; Cargo builds it by itself only for tests of its own package.
+cargo build --release --workspace --bins || exit 1
 cargo test --release --workspace 2>&1 | tee "$output"
 status=${PIPESTATUS[0]}
 awk -v status="$status" '

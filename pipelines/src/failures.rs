@@ -12,11 +12,11 @@ pub struct Failures(Arc<Inner>);
 
 /// Held by a thread that others wait for: when it panics, the run ends instead of waiting for ever.
 #[derive(Debug)]
-pub struct PanicAlarm {
+pub(crate) struct PanicAlarm {
     /// Where the panic is reported.
-    pub failures: Failures,
+    pub(crate) failures: Failures,
     /// Which thread this is.
-    pub thread: String,
+    pub(crate) thread: String,
 }
 
 impl Drop for PanicAlarm {

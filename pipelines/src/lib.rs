@@ -4,14 +4,14 @@
 //! [`source`] turns partitions into raw batches; [`dataflow`] is what happens to them; [`coordinator`] closes epochs and
 //! commits them; [`run`] puts it together and starts again where the newest cut says.
 
+pub mod coordinator;
+pub mod dataflow;
+mod error;
+mod failures;
 pub mod plan;
 pub mod raw;
-pub mod source;
-pub mod dataflow;
-pub mod coordinator;
 pub mod run;
-mod failures;
-mod error;
+pub mod source;
 
 pub use error::PipelineError;
 pub use failures::Failures;

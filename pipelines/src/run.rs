@@ -140,6 +140,7 @@ pub async fn run(
     let ended = coordinator.run(written, handles.stop).await;
     // An intent that this leaves open is finished by whoever rolls up next.
     watch.abort();
+    let _ = watch.await;
     // Whatever happened, the threads go home: the sources are gone with the coordinator, the workers see the end.
     failures.finish();
     graphs.iter().for_each(|graph| graph.ingress.stop());

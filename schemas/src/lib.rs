@@ -2,16 +2,16 @@
 //!
 //! In reading order. Only [`metadata`] touches the world; the rest is values without clock or threads.
 
-pub mod offset;
-pub mod epoch;
-pub mod time;
-pub mod tier;
-pub mod table;
 pub mod columns;
 pub mod domain;
+pub mod epoch;
+mod error;
 pub mod format;
 pub mod metadata;
-mod error;
+pub mod offset;
+pub mod table;
+pub mod tier;
+pub mod time;
 
 pub use epoch::{Cut, Epoch, Generation};
 pub use error::SchemaError;

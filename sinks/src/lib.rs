@@ -3,22 +3,22 @@
 //! Two faces. Writing: [`segment`], [`committer`], [`rollup`], [`recover`], [`maintain`], over the formats behind
 //! [`tier`]. Reading: [`read`], the logical table as a DataFusion table provider at one cut.
 
-pub mod crash;
-pub mod segment;
-pub mod tier;
-pub mod disk;
-pub mod hot;
-pub mod warm;
 pub mod cold;
-pub mod formats;
 pub mod committer;
-pub mod rollup;
-pub mod recover;
+pub mod crash;
+pub mod disk;
+mod error;
+pub mod formats;
+pub mod hot;
 pub mod maintain;
 pub mod read;
-mod error;
+pub mod recover;
+pub mod rollup;
+pub mod segment;
 #[cfg(test)]
 mod simulation;
+pub mod tier;
+pub mod warm;
 
 pub use error::{Cause, SinkError};
 

@@ -252,7 +252,7 @@ impl World {
         let mut committer = Committer::begin(self.stores(), config, &run).await?;
         self.begun.store(number, Ordering::Relaxed);
         committer.pause = Duration::ZERO;
-        committer.maintain_every = 3;
+        committer.maintain_every = 2;
         let recovered = committer.recover().await?;
         self.chaos.count("runs recovered", 1);
         self.chaos.count("intents dropped at a start", recovered.dropped.len());

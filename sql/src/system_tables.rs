@@ -13,11 +13,14 @@ use thermocline_schemas::metadata::{BranchId, CutView};
 /// Where they are.
 pub const SCHEMA: &str = "system";
 
+/// A table with its name.
+pub type Named = (&'static str, Arc<dyn TableProvider>);
+
 /// All of them, by name.
 ///
 /// # Errors
 /// Never in practice: the columns are made here.
-pub fn all(view: &CutView) -> Result<Vec<(&'static str, Arc<dyn TableProvider>)>, SqlError> {
+pub fn all(view: &CutView) -> Result<Vec<Named>, SqlError> {
     Ok(vec![
         ("conservation", table(conservation(view)?)?),
         ("offsets", table(offsets(view)?)?),

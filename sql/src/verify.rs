@@ -10,7 +10,7 @@ use roaring::RoaringTreemap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use thermocline_schemas::columns;
-use thermocline_schemas::metadata::{Branch, BranchId, Counts, CutView};
+use thermocline_schemas::metadata::{Branch, BranchId, Counts, CutView, Gap};
 use thermocline_schemas::table::{DEAD_LETTERS, system};
 
 /// So many places are listed; all are counted.
@@ -54,6 +54,8 @@ pub struct Figures {
     pub duplicates: u64,
     /// Delivered and found nowhere.
     pub missing: u64,
+    /// Of `read`, those that `reset-offsets` had read again, and that are there again.
+    pub again: u64,
 }
 
 impl Figures {
@@ -67,6 +69,7 @@ impl Figures {
         self.open += other.open;
         self.duplicates += other.duplicates;
         self.missing += other.missing;
+        self.again += other.again;
     }
 }
 
@@ -89,6 +92,25 @@ pub struct VerifiedBranch {
 /// Which branch, or which source before the branches, wrote what: offsets by place.
 type Offsets<K> = BTreeMap<(K, String, i32), RoaringTreemap>;
 
+/// Who wrote a row: a branch, or its source before the branches.
+enum Found {
+    Branch(BranchId),
+    Source(String),
+}
+
+impl Found {
+    fn key(&self) -> String {
+        match self {
+            Found::Branch(branch) => format!("branch {branch}"),
+            Found::Source(source) => format!("source {source}"),
+        }
+    }
+}
+
+fn source_of(view: &CutView, id: BranchId) -> &str {
+    view.branches.iter().find(|branch| branch.id == id).map_or("", |branch| &branch.identity.source)
+}
+
 /// What the tables hold.
 #[derive(Debug, Default)]
 struct Scanned {
@@ -98,8 +120,11 @@ struct Scanned {
     dead: Offsets<BranchId>,
     /// Dead letters from before the branches, by source: they count in each of its branches.
     undecoded: Offsets<String>,
-    /// Offsets that were found again, by branch.
+    /// Offsets that were found again, by branch, though nobody has asked for it.
     duplicates: BTreeMap<BranchId, u64>,
+    /// Records that were found again because `reset-offsets` had them read again: by branch, or by source before the
+    /// branches.
+    again: BTreeMap<(String, String, i32), u64>,
     problems: Vec<String>,
 }
 
@@ -117,14 +142,14 @@ pub async fn verify(session: &Session) -> Result<Verified, SqlError> {
         let mut stream = session.stream(&sql).await?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(SqlError::of)?;
-            if dead { scanned.dead_letters(&batch)? } else { scanned.rows(&batch)? }
+            if dead { scanned.dead_letters(session.view(), &batch)? } else { scanned.rows(session.view(), &batch)? }
         }
     }
     Ok(judge(session.view(), scanned))
 }
 
 impl Scanned {
-    fn rows(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+    fn rows(&mut self, view: &CutView, batch: &RecordBatch) -> Result<(), SqlError> {
         let (branches, topics) = (columns::int32(batch, system::BRANCH)?, columns::text(batch, system::TOPIC)?);
         let partitions = columns::int32(batch, system::PARTITION)?;
         let (offsets, ordinals) = (columns::int64(batch, system::OFFSET)?, columns::int32(batch, system::ORDINAL)?);
@@ -132,13 +157,13 @@ impl Scanned {
             let branch = BranchId(branches.value(row));
             let key = ((branch, ordinals.value(row)), topics.value(row).to_owned(), partitions.value(row));
             if !self.rows.entry(key).or_default().insert(offsets.value(row) as u64) {
-                self.twice(branch, topics.value(row), partitions.value(row), offsets.value(row));
+                self.twice(view, Found::Branch(branch), topics.value(row), partitions.value(row), offsets.value(row));
             }
         }
         Ok(())
     }
 
-    fn dead_letters(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+    fn dead_letters(&mut self, view: &CutView, batch: &RecordBatch) -> Result<(), SqlError> {
         let (branches, topics) = (columns::int32(batch, system::BRANCH)?, columns::text(batch, system::TOPIC)?);
         let (partitions, sources) = (columns::int32(batch, system::PARTITION)?, columns::text(batch, "source")?);
         let offsets = columns::int64(batch, system::OFFSET)?;
@@ -155,17 +180,36 @@ impl Scanned {
                 }
             };
             if !new {
-                self.twice(branch.unwrap_or(BEFORE_BRANCHES), topic, partition, offset);
+                let found = branch.map_or_else(|| Found::Source(sources.value(row).to_owned()), Found::Branch);
+                self.twice(view, found, topic, partition, offset);
             }
         }
         Ok(())
     }
 
-    fn twice(&mut self, branch: BranchId, topic: &str, partition: i32, offset: i64) {
+    /// An offset that was there already. Where somebody had it read again, that is as it should be.
+    fn twice(&mut self, view: &CutView, found: Found, topic: &str, partition: i32, offset: i64) {
+        let source = match &found {
+            Found::Source(source) => source.clone(),
+            Found::Branch(id) => source_of(view, *id).to_owned(),
+        };
+        let covers = |gap: &&Gap| gap.kind == "again" && gap.offsets.contains(&offset);
+        let here = |gap: &&Gap| gap.source == source && gap.topic == topic && gap.partition == partition;
+        if view.gaps.iter().filter(here).any(|gap| covers(&gap)) {
+            *self.again.entry((found.key(), topic.to_owned(), partition)).or_default() += 1;
+            return;
+        }
+        let branch = if let Found::Branch(branch) = found { branch } else { BEFORE_BRANCHES };
         *self.duplicates.entry(branch).or_default() += 1;
         if self.problems.len() < MOST_LISTED {
             self.problems.push(format!("{topic}/{partition}@{offset} is there more than once, in branch {branch}"));
         }
+    }
+
+    /// How many records of a branch in one partition were found again because they were read again.
+    fn again_of(&self, branch: &Branch, topic: &str, partition: i32) -> u64 {
+        let of = |found: Found| self.again.get(&(found.key(), topic.to_owned(), partition)).copied().unwrap_or(0);
+        of(Found::Branch(branch.id)) + of(Found::Source(branch.identity.source.clone()))
     }
 
     /// The offsets of a branch's rows in one partition, whatever their ordinal.
@@ -242,7 +286,10 @@ fn judge_partition(
     scanned: &mut Scanned,
 ) -> Figures {
     let (rows, dead) = (scanned.rows_of(branch.id, topic, partition), scanned.dead_of(branch, topic, partition));
-    let both = rows.intersection_len(&dead);
+    let again = scanned.again_of(branch, topic, partition);
+    // Read again, a record may well have become something else the second time.
+    let both =
+        if again > 0 || was_read_again(view, branch, topic, partition) { 0 } else { rows.intersection_len(&dead) };
     let found = Figures {
         read: counts.read,
         rows: rows.len(),
@@ -253,8 +300,9 @@ fn judge_partition(
         open: counts.open,
         duplicates: 0,
         missing: 0,
+        again: 0,
     };
-    let accounted = found.rows + found.windowed + found.filtered + found.late + found.dead_letters;
+    let accounted = found.rows + found.windowed + found.filtered + found.late + found.dead_letters + again;
     let missing = found.read.saturating_sub(accounted);
     let mut problem = |what: String| {
         if scanned.problems.len() < MOST_LISTED {
@@ -263,14 +311,15 @@ fn judge_partition(
     };
     if accounted != found.read {
         problem(format!(
-            "{} records were read, but {} rows, {} windowed, {} filtered, {} late and {} dead letters make {accounted}",
+            "{} records were read, but {} rows, {} windowed, {} filtered, {} late, {} dead letters and {again} read again \
+             make {accounted}",
             found.read, found.rows, found.windowed, found.filtered, found.late, found.dead_letters
         ));
     }
     if both > 0 {
         problem(format!("{both} records are rows and dead letters at once"));
     }
-    if (found.rows, found.dead_letters) != (counts.rows, counts.dead_letters) {
+    if found.rows + found.dead_letters + again != counts.rows + counts.dead_letters {
         problem(format!(
             "{} rows and {} dead letters were committed, {} and {} are there",
             counts.rows, counts.dead_letters, found.rows, found.dead_letters
@@ -281,7 +330,14 @@ fn judge_partition(
             problem(format!("{topic}/{partition}@{hole} is missing"));
         }
     }
-    Figures { missing, ..found }
+    Figures { missing, again, ..found }
+}
+
+/// True when somebody had records of this partition read again.
+fn was_read_again(view: &CutView, branch: &Branch, topic: &str, partition: i32) -> bool {
+    view.gaps.iter().any(|gap| {
+        gap.kind == "again" && gap.source == branch.identity.source && gap.topic == topic && gap.partition == partition
+    })
 }
 
 /// Offsets between the first and the resume offset that are neither found nor listed as a gap.

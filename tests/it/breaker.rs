@@ -6,42 +6,46 @@ use thermocline_tests::{Broker, Site, on_both_brokers, unique, wait_until};
 const DEAD: usize = 12_000;
 const GOOD: usize = 3_000;
 
-on_both_brokers! {
-    fn a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume(broker: &Broker) {
-        let prefix = unique("breaker");
-        let (bad, good) = (format!("{prefix}.bad"), format!("{prefix}.good"));
-        broker.create(&bad, 1);
-        broker.create(&good, 1);
-        broker.produce_lines(&bad, (0..DEAD).map(|n| format!("{{\"text\": {n}")));
-        broker.produce_lines(&bad, (0..GOOD).map(|n| format!("{{\"text\":\"good {n}\"}}")));
-        broker.produce_lines(&good, (0..500).map(|n| format!("{{\"text\":\"other {n}\"}}")));
-        let site = Site::reading(broker).routing(&format!("{prefix}.*")).rule("*", "chat").flag("--epoch-interval=50ms");
-        let once = || site.up().arg("--once").announce("topic paused");
-        let of = |topic: &str, table: &str| site.number(&format!("SELECT count(*) FROM {table} WHERE _topic = '{topic}'"));
+on_both_brokers!(a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume,);
 
-        let paused = once().run().ended_with(4).says(&["paused: ", &bad, "dead letters", "thermocline resume"]);
-        assert!(!paused.stderr.contains(&good), "the other topic is fine: {paused}");
-        let dead = of(&bad, "dead_letters");
-        assert!(dead >= 10_000, "{dead} dead letters were committed");
-        assert_eq!(of(&good, "chat"), 500, "the other topic flowed on");
-        site.verify();
-        assert_eq!(site.status()["paused"][0]["topic"], bad.as_str());
+fn a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume(broker: &Broker) {
+    let prefix = unique("breaker");
+    let (bad, good) = (format!("{prefix}.bad"), format!("{prefix}.good"));
+    broker.create(&bad, 1);
+    broker.create(&good, 1);
+    broker.produce_lines(&bad, (0..DEAD).map(|n| format!("{{\"text\": {n}")));
+    broker.produce_lines(&bad, (0..GOOD).map(|n| format!("{{\"text\":\"good {n}\"}}")));
+    broker.produce_lines(&good, (0..500).map(|n| format!("{{\"text\":\"other {n}\"}}")));
+    let site = Site::reading(broker).routing(&format!("{prefix}.*")).rule("*", "chat").flag("--epoch-interval=50ms");
+    let once = || site.up().arg("--once").announce("topic paused");
+    let of = |topic: &str, table: &str| site.number(&format!("SELECT count(*) FROM {table} WHERE _topic = '{topic}'"));
 
-        // It stays paused over a restart, and the other topic goes on.
-        broker.produce_lines(&good, ["{\"text\":\"one more\"}"]);
-        let read = site.verify()["read"].clone();
-        once().run().ended_with(4).says(&["paused: ", &bad]);
-        assert_eq!(of(&good, "chat"), 501);
-        assert_eq!(site.verify()["read"].as_i64(), read.as_i64().map(|read| read + 1), "nothing of the paused topic is read");
+    let paused = once().run().ended_with(4).says(&["paused: ", &bad, "dead letters", "thermocline resume"]);
+    assert!(!paused.stderr.contains(&good), "the other topic is fine: {paused}");
+    let dead = of(&bad, "dead_letters");
+    assert!(dead >= 10_000, "{dead} dead letters were committed");
+    assert_eq!(of(&good, "chat"), 500, "the other topic flowed on");
+    site.verify();
+    assert_eq!(site.status()["paused"][0]["topic"], bad.as_str());
 
-        let wrong = site.command("resume").args(["--topic", "nothing"]).run().ended_with(1);
-        assert!(wrong.stderr.contains("not paused") && wrong.stderr.contains(&bad), "{wrong}");
-        let resumed = site.command("resume").args(["--topic", &bad]).json();
-        assert_eq!(resumed["resumed"], serde_json::json!([bad]));
-        site.up_once();
-        assert_eq!((of(&bad, "dead_letters"), of(&bad, "chat")), (DEAD as i64, GOOD as i64));
-        assert_eq!(site.verify()["dead_letters"], DEAD);
-    }
+    // It stays paused over a restart, and the other topic goes on.
+    broker.produce_lines(&good, ["{\"text\":\"one more\"}"]);
+    let read = site.verify()["read"].clone();
+    once().run().ended_with(4).says(&["paused: ", &bad]);
+    assert_eq!(of(&good, "chat"), 501);
+    assert_eq!(
+        site.verify()["read"].as_i64(),
+        read.as_i64().map(|read| read + 1),
+        "nothing of the paused topic is read"
+    );
+
+    let wrong = site.command("resume").args(["--topic", "nothing"]).run().ended_with(1);
+    assert!(wrong.stderr.contains("not paused") && wrong.stderr.contains(&bad), "{wrong}");
+    let resumed = site.command("resume").args(["--topic", &bad]).json();
+    assert_eq!(resumed["resumed"], serde_json::json!([bad]));
+    site.up_once();
+    assert_eq!((of(&bad, "dead_letters"), of(&bad, "chat")), (DEAD as i64, GOOD as i64));
+    assert_eq!(site.verify()["dead_letters"], DEAD);
 }
 
 #[test]

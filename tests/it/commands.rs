@@ -149,38 +149,38 @@ fn check_refuses_with_line_column_reason_and_status_1() {
     }
 }
 
-on_both_brokers! {
-    fn produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input(broker: &Broker) {
-        let site = Site::reading(broker);
-        let lines = ["{\"id\":\"a\",\"n\":{\"m\":7}}", "plain text", "", "[1,2]"];
-        let text = lines.join("\n") + "\n";
-        let file = site.file("records.jsonl", &text);
-        let mut gzip = GzEncoder::new(vec![], Compression::fast());
-        gzip.write_all(text.as_bytes()).expect("memory takes it");
-        let gzip = gzip.finish().expect("memory takes it");
-        let topic = thermocline_tests::unique("produced");
-        let produce = || Command::new("produce").args(["--kafka", broker.bootstrap(), "--topic", &topic]);
+on_both_brokers!(produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input,);
 
-        let first = produce().args(["--partitions", "3", "--partition", "1"]).arg(&file).json();
-        assert_eq!((&first["records"], &first["created"]), (&4.into(), &true.into()), "{first:#}");
-        produce().args(["--partition", "2"]).arg("-").stdin(text.clone()).ok();
-        let packed = site.data();
-        std::fs::create_dir_all(&packed).expect("a folder can be made");
-        std::fs::write(packed.join("records.jsonl.gz"), &gzip).expect("a file can be written");
-        produce().args(["--partition", "0", "--key-field", "n.m"]).arg(packed.join("records.jsonl.gz")).ok();
-        let again = produce().args(["--partition", "0"]).arg("-").stdin(gzip).json();
-        assert_eq!((&again["records"], &again["created"]), (&4.into(), &false.into()), "{again:#}");
+fn produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input(broker: &Broker) {
+    let site = Site::reading(broker);
+    let lines = ["{\"id\":\"a\",\"n\":{\"m\":7}}", "plain text", "", "[1,2]"];
+    let text = lines.join("\n") + "\n";
+    let file = site.file("records.jsonl", &text);
+    let mut gzip = GzEncoder::new(vec![], Compression::fast());
+    gzip.write_all(text.as_bytes()).expect("memory takes it");
+    let gzip = gzip.finish().expect("memory takes it");
+    let topic = thermocline_tests::unique("produced");
+    let produce = || Command::new("produce").args(["--kafka", broker.bootstrap(), "--topic", &topic]);
 
-        let log = consume_all(broker, &topic);
-        assert_eq!(log.len(), 16);
-        for (number, (partition, offset, record)) in log.iter().enumerate() {
-            let line = lines[number % 4];
-            assert_eq!(record.payload.as_deref().unwrap_or_default(), line.as_bytes(), "{topic}/{partition}@{offset}");
-        }
-        assert_eq!(log[0].2.key.as_deref(), Some(&b"7"[..]), "the key is a field of the record");
-        assert_eq!(log[1].2.key, None);
-        assert_eq!(log.iter().map(|(partition, ..)| *partition).max(), Some(2), "three partitions, as was said");
+    let first = produce().args(["--partitions", "3", "--partition", "1"]).arg(&file).json();
+    assert_eq!((&first["records"], &first["created"]), (&4.into(), &true.into()), "{first:#}");
+    produce().args(["--partition", "2"]).arg("-").stdin(text.clone()).ok();
+    let packed = site.data();
+    std::fs::create_dir_all(&packed).expect("a folder can be made");
+    std::fs::write(packed.join("records.jsonl.gz"), &gzip).expect("a file can be written");
+    produce().args(["--partition", "0", "--key-field", "n.m"]).arg(packed.join("records.jsonl.gz")).ok();
+    let again = produce().args(["--partition", "0"]).arg("-").stdin(gzip).json();
+    assert_eq!((&again["records"], &again["created"]), (&4.into(), &false.into()), "{again:#}");
+
+    let log = consume_all(broker, &topic);
+    assert_eq!(log.len(), 16);
+    for (number, (partition, offset, record)) in log.iter().enumerate() {
+        let line = lines[number % 4];
+        assert_eq!(record.payload.as_deref().unwrap_or_default(), line.as_bytes(), "{topic}/{partition}@{offset}");
     }
+    assert_eq!(log[0].2.key.as_deref(), Some(&b"7"[..]), "the key is a field of the record");
+    assert_eq!(log[1].2.key, None);
+    assert_eq!(log.iter().map(|(partition, ..)| *partition).max(), Some(2), "three partitions, as was said");
 }
 
 #[test]

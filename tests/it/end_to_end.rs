@@ -30,148 +30,167 @@ fn counted(site: &Site, sql: &str) -> BTreeMap<String, i64> {
     site.sql(sql).iter().map(pair).collect()
 }
 
-on_both_brokers! {
-    fn every_record_is_one_row_in_its_domain_and_tier(broker: &Broker) {
-        let prefix = unique("e2e");
-        let topic = |name: &str| format!("{prefix}.{name}");
-        // Readings of 2014 and of 2015; the day after the newest one, they are hot, warm and cold.
-        let readings: Vec<String> = [demo_lines("cloud.readings", 800), demo_lines("road.sensors", 6_000)].concat();
-        let times: Vec<i64> =
-            readings.iter().map(|line| micros_of(field(line, "timestamp").as_str().expect("a time"))).collect();
-        let now = times.iter().max().expect("there are readings") + DAY;
-        let mut expected: BTreeMap<String, i64> = BTreeMap::new();
-        for time in &times {
-            *expected.entry(tier(now - time).to_owned()).or_default() += 1;
-        }
-        assert_eq!(expected.len(), 3, "the readings should fall into all tiers: {expected:?}");
-        let (questions, requests) = (demo_lines("bank.questions", 600), demo_lines("edge.requests", 400));
-        let accounts = demo_lines("crm.accounts", 500);
-        for (name, lines) in [("readings", &readings), ("questions", &questions), ("requests", &requests), ("free", &accounts)] {
-            broker.create(&topic(name), 3);
-            broker.produce_lines(&topic(name), lines);
-        }
-        let all = i64::try_from(readings.len() + questions.len() + requests.len() + accounts.len()).unwrap();
+on_both_brokers!(
+    every_record_is_one_row_in_its_domain_and_tier,
+    topics_and_partitions_that_appear_are_picked_up_while_it_runs,
+    several_inserts_filters_and_expressions_add_up_by_branch,
+);
 
-        let site = Site::reading(broker).routing(&format!("{prefix}.*")).at(now);
-        let site = ["readings", "questions", "requests"]
-            .into_iter()
-            .zip(["metrics", "chat", "logs"])
-            .fold(site, |site, (name, domain)| site.rule(&topic(name), domain));
-        site.up_once();
-
-        let verified = site.verify();
-        assert_eq!(verified["read"], all);
-        assert_eq!(verified["rows"], all);
-        let of_readings = format!("WHERE _topic = '{}'", topic("readings"));
-        let tiers = counted(&site, &format!("SELECT _tier AS k, count(*) AS n FROM metrics {of_readings} GROUP BY 1"));
-        assert_eq!(tiers, expected);
-        let sum: f64 = readings.iter().map(|line| field(line, "value").as_f64().expect("a number")).sum();
-        let found = &site.sql(&format!("SELECT sum(value) AS s, count(value) AS n, count(name) AS m FROM metrics {of_readings}"))[0];
-        assert!((found["s"].as_f64().expect("a sum") - sum).abs() < 1e-6 * sum.abs(), "{found} should be {sum}");
-        assert_eq!((found["n"].as_u64(), found["m"].as_u64()), (Some(readings.len() as u64), Some(readings.len() as u64)));
-        let domains =
-            counted(&site, &format!("SELECT _domain AS k, count(*) AS n FROM events WHERE _topic <> '{}' GROUP BY 1", topic("free")));
-        let settled = [("chat", questions.len()), ("logs", requests.len()), ("metrics", readings.len())];
-        assert_eq!(domains, settled.into_iter().map(|(domain, rows)| (domain.to_owned(), rows as i64)).collect());
-        let once = &site.sql(
-            "SELECT count(*) AS n, count(DISTINCT _event_id) AS ids,
-             count(DISTINCT concat(_topic, '/', _partition, '@', _offset)) AS places FROM events",
-        )[0];
-        assert_eq!((once["n"].as_i64(), once["ids"].as_i64(), once["places"].as_i64()), (Some(all), Some(all), Some(all)));
-        let texts = site.number("SELECT count(*) FROM chat WHERE text LIKE '%card%'");
-        assert_eq!(texts, questions.iter().filter(|line| line.contains("card")).count() as i64);
-
-        let status = site.status();
-        assert_eq!(status["staged_parts"], 0, "{status:#}");
-        let tables = status["rows"].as_object().expect("rows by table").values();
-        let rows = tables.flat_map(|tiers| tiers.as_object().expect("rows by tier").values());
-        assert_eq!(rows.map(|rows| rows.as_i64().expect("a count")).sum::<i64>(), all);
-        let next = status["progress"].as_array().expect("progress").iter().map(|it| it["next_offset"].as_i64().unwrap());
-        assert_eq!(next.sum::<i64>(), all);
-
-        // A second run goes on where the first one ended, with another number of threads.
-        let more = demo_lines("office.climate", 300);
-        broker.produce_lines(&topic("readings"), &more);
-        let site = site.workers(3);
-        site.up_once();
-        assert_eq!(site.verify()["read"], all + 300);
-        let ids = site.number("SELECT count(DISTINCT _event_id) FROM events");
-        assert_eq!((ids, site.number("SELECT count(*) FROM events")), (all + 300, all + 300));
+fn every_record_is_one_row_in_its_domain_and_tier(broker: &Broker) {
+    let prefix = unique("e2e");
+    let topic = |name: &str| format!("{prefix}.{name}");
+    // Readings of 2014 and of 2015; the day after the newest one, they are hot, warm and cold.
+    let readings: Vec<String> = [demo_lines("cloud.readings", 800), demo_lines("road.sensors", 6_000)].concat();
+    let times: Vec<i64> =
+        readings.iter().map(|line| micros_of(field(line, "timestamp").as_str().expect("a time"))).collect();
+    let now = times.iter().max().expect("there are readings") + DAY;
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    for time in &times {
+        *expected.entry(tier(now - time).to_owned()).or_default() += 1;
     }
-
-    fn topics_and_partitions_that_appear_are_picked_up_while_it_runs(broker: &Broker) {
-        let prefix = unique("appear");
-        let site = Site::reading(broker).routing(&format!("{prefix}.*")).rule(&format!("{prefix}.*"), "chat").flag("--epoch-interval=200ms");
-        let mut up = site.start();
-        up.wait_for_line("broker ", PATIENCE);
-        up.wait_for_line("no topics yet", PATIENCE);
-        let say = |text: &str| Record::new(format!("{{\"text\":\"{text}\"}}"));
-        let (first, second) = (format!("{prefix}.first"), format!("{prefix}.second"));
-
-        broker.create(&first, 1);
-        broker.produce(&first, &[say("one"), say("two")]);
-        wait_until("rows of a new topic", PATIENCE, || site.number("SELECT count(*) FROM chat") == 2);
-        broker.grow(&first, 2);
-        // A producer may still know the topic with one partition.
-        broker.produce(&first, &[say("three").in_partition(1)]);
-        wait_until("rows of a new partition", PATIENCE, || site.number("SELECT count(*) FROM chat") == 3);
-        broker.create(&second, 2);
-        broker.produce(&second, &[say("four")]);
-        wait_until("rows of another topic", PATIENCE, || site.number("SELECT count(*) FROM chat") == 4);
-
-        let status = site.status();
-        assert_eq!(status["running"]["pid"], up.pid());
-        let run = &status["running"]["run"];
-        assert_eq!(run["sources"][0]["topics"], serde_json::json!([first, second]), "{run:#}");
-        assert!(run["used_bytes"].as_u64() <= run["budget_bytes"].as_u64(), "{run:#}");
-        // What is asked beside the run is asked of staged rows; nothing has been rolled up so soon.
-        assert_eq!(site.texts("SELECT text FROM chat ORDER BY text"), ["four", "one", "three", "two"]);
-        let done = up.stop();
-        assert!(done.stdout.contains(&format!("incoming <- {first}")) && done.stdout.contains("chat"), "{done}");
-        assert_eq!(site.verify()["rows"], 4);
-        assert!(site.status()["running"].is_null());
+    assert_eq!(expected.len(), 3, "the readings should fall into all tiers: {expected:?}");
+    let (questions, requests) = (demo_lines("bank.questions", 600), demo_lines("edge.requests", 400));
+    let accounts = demo_lines("crm.accounts", 500);
+    for (name, lines) in
+        [("readings", &readings), ("questions", &questions), ("requests", &requests), ("free", &accounts)]
+    {
+        broker.create(&topic(name), 3);
+        broker.produce_lines(&topic(name), lines);
     }
+    let all = i64::try_from(readings.len() + questions.len() + requests.len() + accounts.len()).unwrap();
 
-    fn several_inserts_filters_and_expressions_add_up_by_branch(broker: &Broker) {
-        let topic = broker.topic("orders", 2);
-        let orders: Vec<String> = (0..900)
-            .map(|n| format!("{{\"id\":{n},\"amount\":{}.5,\"country\":\"{}\",\"unknown\":true}}", n % 100, ["DE", "FR", "IT"][n % 3]))
-            .collect();
-        broker.produce_lines(&topic, &orders);
-        let site = Site::reading(broker).pipeline(&format!(
-            "CREATE EXTERNAL TABLE orders (id BIGINT, amount DOUBLE, country TEXT)
-               STORED AS KAFKA LOCATION '{topic}' OPTIONS ('format' 'json');
-             INSERT INTO integration.large SELECT id, amount * 2 AS doubled, upper(country) AS country FROM orders WHERE amount > 50;
-             INSERT INTO analytics.everything SELECT id FROM orders WHERE country = 'DE'
-               UNION ALL SELECT id FROM orders WHERE country <> 'DE';
-             INSERT INTO domains SELECT * FROM orders;"
-        ));
-        site.up_once();
-        let verified = site.verify();
-        let large = orders.len() as i64 / 2;
-        let branches: Vec<(&str, u64, u64, u64)> = verified["branches"]
-            .as_array()
-            .expect("the branches")
-            .iter()
-            .map(|it| {
-                let figure = |name: &str| it[name].as_u64().unwrap();
-                (it["target"].as_str().unwrap(), figure("read"), figure("rows"), figure("filtered"))
-            })
-            .collect();
-        assert_eq!(
-            branches,
-            [
-                ("integration.large", 900, 450, 450),
-                ("analytics.everything", 900, 300, 600),
-                ("analytics.everything", 900, 600, 300),
-                ("domains", 900, 900, 0),
-            ]
-        );
-        assert_eq!(verified["read"], 900, "the top-level figures are those of `domains`");
-        assert_eq!(site.number("SELECT count(*) FROM integration.large WHERE doubled > 100"), large);
-        assert_eq!(site.number("SELECT count(DISTINCT id) FROM analytics.everything"), 900);
-        assert_eq!(site.status()["dropped_fields"]["orders"], 900);
-    }
+    let site = Site::reading(broker).routing(&format!("{prefix}.*")).at(now);
+    let site = ["readings", "questions", "requests"]
+        .into_iter()
+        .zip(["metrics", "chat", "logs"])
+        .fold(site, |site, (name, domain)| site.rule(&topic(name), domain));
+    site.up_once();
+
+    let verified = site.verify();
+    assert_eq!(verified["read"], all);
+    assert_eq!(verified["rows"], all);
+    let of_readings = format!("WHERE _topic = '{}'", topic("readings"));
+    let tiers = counted(&site, &format!("SELECT _tier AS k, count(*) AS n FROM metrics {of_readings} GROUP BY 1"));
+    assert_eq!(tiers, expected);
+    let sum: f64 = readings.iter().map(|line| field(line, "value").as_f64().expect("a number")).sum();
+    let found = &site
+        .sql(&format!("SELECT sum(value) AS s, count(value) AS n, count(name) AS m FROM metrics {of_readings}"))[0];
+    assert!((found["s"].as_f64().expect("a sum") - sum).abs() < 1e-6 * sum.abs(), "{found} should be {sum}");
+    assert_eq!((found["n"].as_u64(), found["m"].as_u64()), (Some(readings.len() as u64), Some(readings.len() as u64)));
+    let domains = counted(
+        &site,
+        &format!("SELECT _domain AS k, count(*) AS n FROM events WHERE _topic <> '{}' GROUP BY 1", topic("free")),
+    );
+    let settled = [("chat", questions.len()), ("logs", requests.len()), ("metrics", readings.len())];
+    assert_eq!(domains, settled.into_iter().map(|(domain, rows)| (domain.to_owned(), rows as i64)).collect());
+    let once = &site.sql(
+        "SELECT count(*) AS n, count(DISTINCT _event_id) AS ids,
+         count(DISTINCT concat(_topic, '/', _partition, '@', _offset)) AS places FROM events",
+    )[0];
+    assert_eq!((once["n"].as_i64(), once["ids"].as_i64(), once["places"].as_i64()), (Some(all), Some(all), Some(all)));
+    let texts = site.number("SELECT count(*) FROM chat WHERE text LIKE '%card%'");
+    assert_eq!(texts, questions.iter().filter(|line| line.contains("card")).count() as i64);
+
+    let status = site.status();
+    assert_eq!(status["staged_parts"], 0, "{status:#}");
+    let tables = status["rows"].as_object().expect("rows by table").values();
+    let rows = tables.flat_map(|tiers| tiers.as_object().expect("rows by tier").values());
+    assert_eq!(rows.map(|rows| rows.as_i64().expect("a count")).sum::<i64>(), all);
+    let next = status["progress"].as_array().expect("progress").iter().map(|it| it["next_offset"].as_i64().unwrap());
+    assert_eq!(next.sum::<i64>(), all);
+
+    // A second run goes on where the first one ended, with another number of threads.
+    let more = demo_lines("office.climate", 300);
+    broker.produce_lines(&topic("readings"), &more);
+    let site = site.workers(3);
+    site.up_once();
+    assert_eq!(site.verify()["read"], all + 300);
+    let ids = site.number("SELECT count(DISTINCT _event_id) FROM events");
+    assert_eq!((ids, site.number("SELECT count(*) FROM events")), (all + 300, all + 300));
+}
+
+fn topics_and_partitions_that_appear_are_picked_up_while_it_runs(broker: &Broker) {
+    let prefix = unique("appear");
+    let site = Site::reading(broker)
+        .routing(&format!("{prefix}.*"))
+        .rule(&format!("{prefix}.*"), "chat")
+        .flag("--epoch-interval=200ms");
+    let mut up = site.start();
+    up.wait_for_line("broker ", PATIENCE);
+    up.wait_for_line("no topics yet", PATIENCE);
+    let say = |text: &str| Record::new(format!("{{\"text\":\"{text}\"}}"));
+    let (first, second) = (format!("{prefix}.first"), format!("{prefix}.second"));
+
+    broker.create(&first, 1);
+    broker.produce(&first, &[say("one"), say("two")]);
+    wait_until("rows of a new topic", PATIENCE, || site.number("SELECT count(*) FROM chat") == 2);
+    broker.grow(&first, 2);
+    // A producer may still know the topic with one partition.
+    broker.produce(&first, &[say("three").in_partition(1)]);
+    wait_until("rows of a new partition", PATIENCE, || site.number("SELECT count(*) FROM chat") == 3);
+    broker.create(&second, 2);
+    broker.produce(&second, &[say("four")]);
+    wait_until("rows of another topic", PATIENCE, || site.number("SELECT count(*) FROM chat") == 4);
+
+    let status = site.status();
+    assert_eq!(status["running"]["pid"], up.pid());
+    let run = &status["running"]["run"];
+    assert_eq!(run["sources"][0]["topics"], serde_json::json!([first, second]), "{run:#}");
+    assert!(run["used_bytes"].as_u64() <= run["budget_bytes"].as_u64(), "{run:#}");
+    // What is asked beside the run is asked of staged rows; nothing has been rolled up so soon.
+    assert_eq!(site.texts("SELECT text FROM chat ORDER BY text"), ["four", "one", "three", "two"]);
+    let done = up.stop();
+    assert!(done.stdout.contains(&format!("incoming <- {first}")) && done.stdout.contains("chat"), "{done}");
+    assert_eq!(site.verify()["rows"], 4);
+    assert!(site.status()["running"].is_null());
+}
+
+fn several_inserts_filters_and_expressions_add_up_by_branch(broker: &Broker) {
+    let topic = broker.topic("orders", 2);
+    let orders: Vec<String> = (0..900)
+        .map(|n| {
+            format!(
+                "{{\"id\":{n},\"amount\":{}.5,\"country\":\"{}\",\"unknown\":true}}",
+                n % 100,
+                ["DE", "FR", "IT"][n % 3]
+            )
+        })
+        .collect();
+    broker.produce_lines(&topic, &orders);
+    let site = Site::reading(broker).pipeline(&format!(
+        "CREATE EXTERNAL TABLE orders (id BIGINT, amount DOUBLE, country TEXT)
+           STORED AS KAFKA LOCATION '{topic}' OPTIONS ('format' 'json');
+         INSERT INTO integration.large
+           SELECT id, amount * 2 AS doubled, upper(country) AS country FROM orders WHERE amount > 50;
+         INSERT INTO analytics.everything SELECT id FROM orders WHERE country = 'DE'
+           UNION ALL SELECT id FROM orders WHERE country <> 'DE';
+         INSERT INTO domains SELECT * FROM orders;"
+    ));
+    site.up_once();
+    let verified = site.verify();
+    let large = orders.len() as i64 / 2;
+    let branches: Vec<(&str, u64, u64, u64)> = verified["branches"]
+        .as_array()
+        .expect("the branches")
+        .iter()
+        .map(|it| {
+            let figure = |name: &str| it[name].as_u64().unwrap();
+            (it["target"].as_str().unwrap(), figure("read"), figure("rows"), figure("filtered"))
+        })
+        .collect();
+    assert_eq!(
+        branches,
+        [
+            ("integration.large", 900, 450, 450),
+            ("analytics.everything", 900, 300, 600),
+            ("analytics.everything", 900, 600, 300),
+            ("domains", 900, 900, 0),
+        ]
+    );
+    assert_eq!(verified["read"], 900, "the top-level figures are those of `domains`");
+    assert_eq!(site.number("SELECT count(*) FROM integration.large WHERE doubled > 100"), large);
+    assert_eq!(site.number("SELECT count(DISTINCT id) FROM analytics.everything"), 900);
+    assert_eq!(site.status()["dropped_fields"]["orders"], 900);
 }
 
 #[test]

@@ -21,19 +21,19 @@ fn newer_evicts_older(site: &Site, mut older: Running) -> Running {
     newer
 }
 
-on_both_brokers! {
-    fn an_idle_run_is_fenced_within_two_seconds(broker: &Broker) {
-        let topic = broker.topic("idle", 1);
-        let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=200ms");
-        broker.produce_lines(&topic, ["{\"text\":\"first\"}"]);
-        let older = site.start();
-        wait_until("the first row", PATIENCE, || site.data().join("metadata.db").exists() && rows(&site) == 1);
-        let newer = newer_evicts_older(&site, older);
-        broker.produce_lines(&topic, ["{\"text\":\"second\"}"]);
-        wait_until("a row of the newer run", PATIENCE, || rows(&site) == 2);
-        newer.stop();
-        assert_eq!(site.verify()["rows"], 2);
-    }
+on_both_brokers!(an_idle_run_is_fenced_within_two_seconds,);
+
+fn an_idle_run_is_fenced_within_two_seconds(broker: &Broker) {
+    let topic = broker.topic("idle", 1);
+    let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=200ms");
+    broker.produce_lines(&topic, ["{\"text\":\"first\"}"]);
+    let older = site.start();
+    wait_until("the first row", PATIENCE, || site.data().join("metadata.db").exists() && rows(&site) == 1);
+    let newer = newer_evicts_older(&site, older);
+    broker.produce_lines(&topic, ["{\"text\":\"second\"}"]);
+    wait_until("a row of the newer run", PATIENCE, || rows(&site) == 2);
+    newer.stop();
+    assert_eq!(site.verify()["rows"], 2);
 }
 
 fn rows(site: &Site) -> i64 {

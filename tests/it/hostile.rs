@@ -38,7 +38,8 @@ fn hostile() -> Vec<(Record, Fate)> {
         (Record::new(*b"{\"a\":\"\xc3\x28\"}"), Dead),
         (
             text(
-                "{\"pos\":1,\"_partition\":7,\"_tier\":\"x\",\"_offset\":\"no\",\"file_path\":\"/a\",\"event_time\":\"never\"}",
+                "{\"pos\":1,\"_partition\":7,\"_tier\":\"x\",\"_offset\":\"no\",\"file_path\":\"/a\",\
+                 \"event_time\":\"never\"}",
             ),
             Row,
         ),
@@ -65,111 +66,139 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-on_both_brokers! {
-    fn every_hostile_record_is_a_row_or_a_dead_letter_at_its_own_offset(broker: &Broker) {
-        let topic = broker.topic("hostile", 2);
-        let mut records = vec![];
-        for round in 0..3_i32 {
-            for (number, (record, fate)) in hostile().into_iter().enumerate() {
-                let record = Record {
-                    key: (number % 3 > 0).then(|| format!("key \u{e9} {round} {number}").into_bytes()),
-                    headers: vec![("trace".into(), Some(vec![0xff, number as u8])), ("none".into(), None), ("t".into(), Some(b"x".to_vec()))],
-                    ..record.in_partition((number as i32 + round) % 2)
-                };
-                records.push((record, fate));
-                let ordinary = Record::new(format!("{{\"text\":\"ordinary {number}\"}}")).in_partition(number as i32 % 2);
-                records.push((ordinary, Row));
-            }
+on_both_brokers!(
+    every_hostile_record_is_a_row_or_a_dead_letter_at_its_own_offset,
+    wrong_types_unknown_fields_and_failing_expressions_are_dead_letters_of_one_record,
+);
+
+fn every_hostile_record_is_a_row_or_a_dead_letter_at_its_own_offset(broker: &Broker) {
+    let topic = broker.topic("hostile", 2);
+    let mut records = vec![];
+    for round in 0..3_i32 {
+        for (number, (record, fate)) in hostile().into_iter().enumerate() {
+            let record = Record {
+                key: (number % 3 > 0).then(|| format!("key \u{e9} {round} {number}").into_bytes()),
+                headers: vec![
+                    ("trace".into(), Some(vec![0xff, number as u8])),
+                    ("none".into(), None),
+                    ("t".into(), Some(b"x".to_vec())),
+                ],
+                ..record.in_partition((number as i32 + round) % 2)
+            };
+            records.push((record, fate));
+            let ordinary = Record::new(format!("{{\"text\":\"ordinary {number}\"}}")).in_partition(number as i32 % 2);
+            records.push((ordinary, Row));
         }
-        let plain: Vec<Record> = records.iter().map(|(record, _)| record.clone()).collect();
-        let places = broker.produce(&topic, &plain);
-        let fates: BTreeMap<(i32, i64), Fate> = places.into_iter().zip(records.iter().map(|(_, fate)| *fate)).collect();
+    }
+    let plain: Vec<Record> = records.iter().map(|(record, _)| record.clone()).collect();
+    let places = broker.produce(&topic, &plain);
+    let fates: BTreeMap<(i32, i64), Fate> = places.into_iter().zip(records.iter().map(|(_, fate)| *fate)).collect();
 
-        let site = Site::reading(broker).routing(&topic).flag("--epoch-interval=100ms");
-        site.up_once();
+    let site = Site::reading(broker).routing(&topic).flag("--epoch-interval=100ms");
+    site.up_once();
 
-        let log = consume_all(broker, &topic);
-        assert_eq!(log.len(), records.len());
-        let rows: BTreeSet<(i32, i64)> = site.sql("SELECT _partition, _offset FROM events").iter().map(place).collect();
-        let letters = site.sql(
-            "SELECT _partition, _offset, encode(payload, 'hex') AS payload, encode(_key, 'hex') AS key, _headers, stage, error, source
-             FROM dead_letters",
+    let log = consume_all(broker, &topic);
+    assert_eq!(log.len(), records.len());
+    let rows: BTreeSet<(i32, i64)> = site.sql("SELECT _partition, _offset FROM events").iter().map(place).collect();
+    let letters = site.sql(
+        "SELECT _partition, _offset, encode(payload, 'hex') AS payload, encode(_key, 'hex') AS key, _headers,
+                stage, error, source
+         FROM dead_letters",
+    );
+    let letters: BTreeMap<(i32, i64), &serde_json::Value> = letters.iter().map(|row| (place(row), row)).collect();
+    for (partition, offset, record) in &log {
+        let at = (*partition, *offset);
+        let shown = || {
+            String::from_utf8_lossy(&record.payload.clone().unwrap_or_default()).chars().take(100).collect::<String>()
+        };
+        let found = (rows.contains(&at), letters.contains_key(&at));
+        match fates[&at] {
+            Row => assert_eq!(found, (true, false), "{at:?} is (row, dead letter): {}", shown()),
+            Dead => assert_eq!(found, (false, true), "{at:?} is (row, dead letter): {}", shown()),
+            Either => assert!(found.0 != found.1, "{at:?} is {found:?} (row, dead letter): {}", shown()),
+        }
+        let Some(letter) = letters.get(&at) else { continue };
+        assert_eq!(letter["payload"].as_str(), record.payload.as_deref().map(hex).as_deref(), "{letter}");
+        assert_eq!(letter["key"].as_str(), record.key.as_deref().map(hex).as_deref(), "{letter}");
+        let headers: serde_json::Value =
+            serde_json::from_str(letter["_headers"].as_str().expect("headers")).expect("JSON");
+        assert_eq!(headers[0]["key"], "trace", "{letter}");
+        assert!(headers[0]["base64"].is_string() && headers[1]["value"].is_null(), "{letter}");
+        assert_eq!(headers[2], serde_json::json!({"key": "t", "value": "x"}), "{letter}");
+        assert_eq!(
+            (letter["stage"].as_str(), letter["source"].as_str()),
+            (Some("decode"), Some("incoming")),
+            "{letter}"
         );
-        let letters: BTreeMap<(i32, i64), &serde_json::Value> = letters.iter().map(|row| (place(row), row)).collect();
-        for (partition, offset, record) in &log {
-            let at = (*partition, *offset);
-            let shown = || String::from_utf8_lossy(&record.payload.clone().unwrap_or_default()).chars().take(100).collect::<String>();
-            let found = (rows.contains(&at), letters.contains_key(&at));
-            match fates[&at] {
-                Row => assert_eq!(found, (true, false), "{at:?} is (row, dead letter): {}", shown()),
-                Dead => assert_eq!(found, (false, true), "{at:?} is (row, dead letter): {}", shown()),
-                Either => assert!(found.0 != found.1, "{at:?} is {found:?} (row, dead letter): {}", shown()),
-            }
-            let Some(letter) = letters.get(&at) else { continue };
-            assert_eq!(letter["payload"].as_str(), record.payload.as_deref().map(hex).as_deref(), "{letter}");
-            assert_eq!(letter["key"].as_str(), record.key.as_deref().map(hex).as_deref(), "{letter}");
-            let headers: serde_json::Value = serde_json::from_str(letter["_headers"].as_str().expect("headers")).expect("JSON");
-            assert_eq!(headers[0]["key"], "trace", "{letter}");
-            assert!(headers[0]["base64"].is_string() && headers[1]["value"].is_null(), "{letter}");
-            assert_eq!(headers[2], serde_json::json!({"key": "t", "value": "x"}), "{letter}");
-            assert_eq!((letter["stage"].as_str(), letter["source"].as_str()), (Some("decode"), Some("incoming")), "{letter}");
-            assert!(letter["error"].as_str().is_some_and(|error| !error.is_empty()), "{letter}");
-        }
-        let verified = site.verify();
-        assert_eq!(verified["read"].as_u64(), Some(log.len() as u64));
-        assert_eq!(verified["dead_letters"].as_u64(), Some(letters.len() as u64));
-        let long = site.number("SELECT count(*) FROM events WHERE character_length(text) > 800000");
-        assert_eq!(long, 3, "a record of a megabyte comes through whole");
+        assert!(letter["error"].as_str().is_some_and(|error| !error.is_empty()), "{letter}");
     }
+    let verified = site.verify();
+    assert_eq!(verified["read"].as_u64(), Some(log.len() as u64));
+    assert_eq!(verified["dead_letters"].as_u64(), Some(letters.len() as u64));
+    let long = site.number("SELECT count(*) FROM events WHERE character_length(text) > 800000");
+    assert_eq!(long, 3, "a record of a megabyte comes through whole");
+}
 
-    fn wrong_types_unknown_fields_and_failing_expressions_are_dead_letters_of_one_record(broker: &Broker) {
-        let topic = broker.topic("typed", 1);
-        let lines: Vec<&str> = vec![
-            "{\"id\":1,\"amount\":10.5,\"parts\":2,\"pos\":7,\"file_path\":\"/a\",\"ts\":\"2024-01-01T00:00:00Z\"}",
-            "{\"id\":2,\"amount\":1,\"parts\":0}",
-            "{\"id\":\"three\",\"amount\":1,\"parts\":1}",
-            "{\"id\":4,\"amount\":\"much\",\"parts\":1}",
-            "{\"id\":5,\"parts\":1,\"_partition\":9,\"unknown\":{\"deep\":[1]}}",
-            "{\"id\":6}{\"id\":7}",
-            "[1,2]",
-            "",
-            "{\"id\":9,\"parts\":1,\"ts\":\"not a time\"}",
-            "{\"id\":10,\"parts\":1.5}",
-            "{\"id\":11,\"parts\":99999999999}",
-            "{\"id\":null,\"parts\":4,\"amount\":null}",
-            "{}",
-        ];
-        let mut records: Vec<Record> = lines.iter().map(|line| Record::new(*line)).collect();
-        records.push(Record::default());
-        let places = broker.produce(&topic, &records);
-        assert_eq!(places.last(), Some(&(0, 13)));
-        let site = Site::reading(broker).pipeline(&format!(
-            "CREATE EXTERNAL TABLE orders (id BIGINT, amount DOUBLE, parts INT, pos BIGINT, file_path TEXT, ts TIMESTAMP)
-               STORED AS KAFKA LOCATION '{topic}' OPTIONS ('format' 'json', 'event_time' 'ts');
-             INSERT INTO integration.shares SELECT id, 100 / parts AS share, pos, file_path, amount FROM orders;"
-        ));
-        site.up_once();
+fn wrong_types_unknown_fields_and_failing_expressions_are_dead_letters_of_one_record(broker: &Broker) {
+    let topic = broker.topic("typed", 1);
+    let lines: Vec<&str> = vec![
+        "{\"id\":1,\"amount\":10.5,\"parts\":2,\"pos\":7,\"file_path\":\"/a\",\"ts\":\"2024-01-01T00:00:00Z\"}",
+        "{\"id\":2,\"amount\":1,\"parts\":0}",
+        "{\"id\":\"three\",\"amount\":1,\"parts\":1}",
+        "{\"id\":4,\"amount\":\"much\",\"parts\":1}",
+        "{\"id\":5,\"parts\":1,\"_partition\":9,\"unknown\":{\"deep\":[1]}}",
+        "{\"id\":6}{\"id\":7}",
+        "[1,2]",
+        "",
+        "{\"id\":9,\"parts\":1,\"ts\":\"not a time\"}",
+        "{\"id\":10,\"parts\":1.5}",
+        "{\"id\":11,\"parts\":99999999999}",
+        "{\"id\":null,\"parts\":4,\"amount\":null}",
+        "{}",
+    ];
+    let mut records: Vec<Record> = lines.iter().map(|line| Record::new(*line)).collect();
+    records.push(Record::default());
+    let places = broker.produce(&topic, &records);
+    assert_eq!(places.last(), Some(&(0, 13)));
+    let site = Site::reading(broker).pipeline(&format!(
+        "CREATE EXTERNAL TABLE orders (id BIGINT, amount DOUBLE, parts INT, pos BIGINT, file_path TEXT, ts TIMESTAMP)
+           STORED AS KAFKA LOCATION '{topic}' OPTIONS ('format' 'json', 'event_time' 'ts');
+         INSERT INTO integration.shares SELECT id, 100 / parts AS share, pos, file_path, amount FROM orders;"
+    ));
+    site.up_once();
 
-        let rows = site.sql("SELECT _offset, id, share, pos, file_path, CAST(event_time AS TEXT) AS at FROM integration.shares ORDER BY 1");
-        let offsets: Vec<i64> = rows.iter().map(|row| row["_offset"].as_i64().unwrap()).collect();
-        assert_eq!(offsets, [0, 4, 11, 12], "{rows:?}");
-        assert_eq!((&rows[0]["share"], &rows[0]["pos"], &rows[0]["file_path"]), (&50.into(), &7.into(), &"/a".into()));
-        assert!(rows[0]["at"].as_str().is_some_and(|at| at.starts_with("2024-01-01T00:00:00")), "{}", rows[0]);
-        assert_eq!(rows[2]["share"], 25);
-        let letters = site.sql("SELECT _offset, stage, error FROM dead_letters ORDER BY 1");
-        let stages: Vec<(i64, &str)> =
-            letters.iter().map(|row| (row["_offset"].as_i64().unwrap(), row["stage"].as_str().unwrap())).collect();
-        let decode = |offset| (offset, "decode");
-        let expected = [(1, "project"), decode(2), decode(3), decode(5), decode(6), decode(7), decode(8), decode(9), decode(10), decode(13)];
-        assert_eq!(stages, expected, "{letters:#?}");
-        let error = |at: usize| letters[at]["error"].as_str().unwrap();
-        assert!(error(0).to_lowercase().contains("zero"), "{}", error(0));
-        assert!(error(1).contains("id") && error(1).contains("three"), "{}", error(1));
-        let verified = site.verify();
-        assert_eq!(verified["branches"][0]["read"], 14);
-        assert_eq!(verified["branches"][0]["dead_letters"], 10);
-        assert_eq!(site.status()["dropped_fields"]["orders"], 2);
-    }
+    let rows = site.sql(
+        "SELECT _offset, id, share, pos, file_path, CAST(event_time AS TEXT) AS at FROM integration.shares ORDER BY 1",
+    );
+    let offsets: Vec<i64> = rows.iter().map(|row| row["_offset"].as_i64().unwrap()).collect();
+    assert_eq!(offsets, [0, 4, 11, 12], "{rows:?}");
+    assert_eq!((&rows[0]["share"], &rows[0]["pos"], &rows[0]["file_path"]), (&50.into(), &7.into(), &"/a".into()));
+    assert!(rows[0]["at"].as_str().is_some_and(|at| at.starts_with("2024-01-01T00:00:00")), "{}", rows[0]);
+    assert_eq!(rows[2]["share"], 25);
+    let letters = site.sql("SELECT _offset, stage, error FROM dead_letters ORDER BY 1");
+    let stages: Vec<(i64, &str)> =
+        letters.iter().map(|row| (row["_offset"].as_i64().unwrap(), row["stage"].as_str().unwrap())).collect();
+    let decode = |offset| (offset, "decode");
+    let expected = [
+        (1, "project"),
+        decode(2),
+        decode(3),
+        decode(5),
+        decode(6),
+        decode(7),
+        decode(8),
+        decode(9),
+        decode(10),
+        decode(13),
+    ];
+    assert_eq!(stages, expected, "{letters:#?}");
+    let error = |at: usize| letters[at]["error"].as_str().unwrap();
+    assert!(error(0).to_lowercase().contains("zero"), "{}", error(0));
+    assert!(error(1).contains("id") && error(1).contains("three"), "{}", error(1));
+    let verified = site.verify();
+    assert_eq!(verified["branches"][0]["read"], 14);
+    assert_eq!(verified["branches"][0]["dead_letters"], 10);
+    assert_eq!(site.status()["dropped_fields"]["orders"], 2);
 }
 
 #[test]

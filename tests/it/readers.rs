@@ -57,37 +57,39 @@ fn found_by_us(site: &Site, table: &str, tier: &str) -> Value {
     json!({"rows": rows.len(), "checksum": format!("{sum:016x}"), "table": table})
 }
 
-on_both_brokers! {
-    fn independent_readers_see_the_same_rows_in_every_table(broker: &Broker) {
-        let prefix = unique("readers");
-        let site = Site::reading(broker).routing(&format!("{prefix}.*")).at(micros_of("2013-11-08 00:00:00"));
-        for (name, most) in [("office.climate", 2_000), ("bank.questions", 400), ("wiki.edits", 300), ("edge.requests", 300)] {
-            let topic = format!("{prefix}.{name}");
-            broker.create(&topic, 2);
-            broker.produce_lines(&topic, demo_lines(name, most));
-            broker.produce_lines(&topic, ["{\"cut\":"]);
-        }
-        site.up_once();
-        // A second rollup into the same tables.
-        broker.produce_lines(&format!("{prefix}.bank.questions"), demo_lines("helper.queries", 200));
-        site.up_once();
-        site.verify();
+on_both_brokers!(independent_readers_see_the_same_rows_in_every_table,);
 
-        let others = found_by_others(&site);
-        let rows = site.status()["rows"].clone();
-        let mut compared = vec![];
-        for (table, tiers) in rows.as_object().expect("rows by table") {
-            for tier in ["hot", "warm", "cold"].into_iter().filter(|tier| tiers[tier].as_u64() > Some(0)) {
-                let theirs = &others[format!("{tier}.{table}")];
-                assert_eq!(theirs, &found_by_us(&site, table, tier), "{tier}.{table}");
-                assert_eq!(theirs["rows"], tiers[tier], "{tier}.{table}");
-                compared.push(tier);
-            }
-        }
-        for tier in ["hot", "warm", "cold"] {
-            assert!(compared.contains(&tier), "every format should hold rows: {rows:#}");
-        }
-        let counted: u64 = others.as_object().expect("tables").values().filter_map(|table| table["rows"].as_u64()).sum();
-        assert_eq!(counted, 3_204, "nothing else is there: {others:#}");
+fn independent_readers_see_the_same_rows_in_every_table(broker: &Broker) {
+    let prefix = unique("readers");
+    let site = Site::reading(broker).routing(&format!("{prefix}.*")).at(micros_of("2013-11-08 00:00:00"));
+    for (name, most) in
+        [("office.climate", 2_000), ("bank.questions", 400), ("wiki.edits", 300), ("edge.requests", 300)]
+    {
+        let topic = format!("{prefix}.{name}");
+        broker.create(&topic, 2);
+        broker.produce_lines(&topic, demo_lines(name, most));
+        broker.produce_lines(&topic, ["{\"cut\":"]);
     }
+    site.up_once();
+    // A second rollup into the same tables.
+    broker.produce_lines(&format!("{prefix}.bank.questions"), demo_lines("helper.queries", 200));
+    site.up_once();
+    site.verify();
+
+    let others = found_by_others(&site);
+    let rows = site.status()["rows"].clone();
+    let mut compared = vec![];
+    for (table, tiers) in rows.as_object().expect("rows by table") {
+        for tier in ["hot", "warm", "cold"].into_iter().filter(|tier| tiers[tier].as_u64() > Some(0)) {
+            let theirs = &others[format!("{tier}.{table}")];
+            assert_eq!(theirs, &found_by_us(&site, table, tier), "{tier}.{table}");
+            assert_eq!(theirs["rows"], tiers[tier], "{tier}.{table}");
+            compared.push(tier);
+        }
+    }
+    for tier in ["hot", "warm", "cold"] {
+        assert!(compared.contains(&tier), "every format should hold rows: {rows:#}");
+    }
+    let counted: u64 = others.as_object().expect("tables").values().filter_map(|table| table["rows"].as_u64()).sum();
+    assert_eq!(counted, 3_204, "nothing else is there: {others:#}");
 }

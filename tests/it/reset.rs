@@ -27,77 +27,90 @@ fn gaps(site: &Site) -> Vec<(i64, i64, i64, String)> {
         .collect()
 }
 
-on_both_brokers! {
-    fn records_that_a_reset_skips_are_listed_as_a_gap(broker: &Broker) {
-        let topic = broker.topic("skip", 1);
-        let site = reading(broker, &topic);
-        broker.produce(&topic, &say(0..100));
-        site.up_once();
-        broker.produce(&topic, &say(100..200));
-        let answer = reset(&site, broker, &topic, "150").json();
-        assert_eq!(answer["reset"][0]["next_offset"], 150, "{answer:#}");
-        assert_eq!(gaps(&site), [(0, 100, 150, "reset".into())]);
-        site.up_once();
-        assert_eq!(site.verify()["rows"], 150);
-        assert_eq!(site.number("SELECT count(*) FROM chat WHERE _offset BETWEEN 100 AND 149"), 0);
+on_both_brokers!(
+    records_that_a_reset_skips_are_listed_as_a_gap,
+    records_that_a_reset_reads_again_are_listed_and_verify_stays_meaningful,
+    a_topic_made_anew_stops_the_run_until_its_offsets_are_reset,
+    a_wrong_reset_says_what_there_is,
+);
 
-        broker.produce(&topic, &say(200..300));
-        reset(&site, broker, &topic, "latest").ok();
-        broker.produce(&topic, &say(300..310));
-        site.up_once();
-        assert_eq!(site.verify()["rows"], 160);
-        assert_eq!(gaps(&site), [(0, 100, 150, "reset".into()), (0, 200, 300, "reset".into())]);
-    }
+fn records_that_a_reset_skips_are_listed_as_a_gap(broker: &Broker) {
+    let topic = broker.topic("skip", 1);
+    let site = reading(broker, &topic);
+    broker.produce(&topic, &say(0..100));
+    site.up_once();
+    broker.produce(&topic, &say(100..200));
+    let answer = reset(&site, broker, &topic, "150").json();
+    assert_eq!(answer["reset"][0]["next_offset"], 150, "{answer:#}");
+    assert_eq!(gaps(&site), [(0, 100, 150, "reset".into())]);
+    site.up_once();
+    assert_eq!(site.verify()["rows"], 150);
+    assert_eq!(site.number("SELECT count(*) FROM chat WHERE _offset BETWEEN 100 AND 149"), 0);
 
-    fn records_that_a_reset_reads_again_are_listed_and_verify_stays_meaningful(broker: &Broker) {
-        let topic = broker.topic("again", 1);
-        let site = reading(broker, &topic);
-        broker.produce(&topic, &say(0..100));
-        site.up_once();
-        reset(&site, broker, &topic, "earliest").ok();
-        assert_eq!(gaps(&site), [(0, 0, 100, "again".into())]);
-        broker.produce(&topic, &say(100..120));
-        site.up_once();
-        // What was read again is there again, and known to be; anything else twice would still be found.
-        let ids = site.number("SELECT count(DISTINCT _event_id) FROM chat");
-        assert_eq!(ids, 120, "the same record has the same id");
-        let done = site.command("verify").arg("--json").run();
-        assert_eq!(done.code(), Some(0), "{done}");
-        let verified = done.json();
-        assert_eq!((&verified["ok"], &verified["missing"]), (&true.into(), &0.into()), "{verified:#}");
-    }
+    broker.produce(&topic, &say(200..300));
+    reset(&site, broker, &topic, "latest").ok();
+    broker.produce(&topic, &say(300..310));
+    site.up_once();
+    assert_eq!(site.verify()["rows"], 160);
+    assert_eq!(gaps(&site), [(0, 100, 150, "reset".into()), (0, 200, 300, "reset".into())]);
+}
 
-    fn a_topic_made_anew_stops_the_run_until_its_offsets_are_reset(broker: &Broker) {
-        let topic = broker.topic("anew", 1);
-        let site = reading(broker, &topic);
-        broker.produce(&topic, &say(0..50));
-        site.up_once();
-        broker.delete(&topic);
-        broker.create(&topic, 1);
-        broker.produce(&topic, &say(1_000..1_200));
-        let stopped = site.up().arg("--once").run().ended_with(1);
-        stopped.says(&["made anew", &topic, "thermocline reset-offsets --topic", "--to earliest"]);
-        assert_eq!(site.number("SELECT count(*) FROM chat"), 50, "nothing of the new topic is read as if it were the old one");
-        reset(&site, broker, &topic, "earliest").ok();
-        site.up_once();
-        assert_eq!(site.number("SELECT count(*) FROM chat"), 250);
-        assert_eq!(site.number("SELECT count(DISTINCT _event_id) FROM chat"), 250, "offsets of two topics are not confused");
-        let done = site.command("verify").run();
-        assert_eq!(done.code(), Some(0), "{done}");
-    }
+fn records_that_a_reset_reads_again_are_listed_and_verify_stays_meaningful(broker: &Broker) {
+    let topic = broker.topic("again", 1);
+    let site = reading(broker, &topic);
+    broker.produce(&topic, &say(0..100));
+    site.up_once();
+    reset(&site, broker, &topic, "earliest").ok();
+    assert_eq!(gaps(&site), [(0, 0, 100, "again".into())]);
+    broker.produce(&topic, &say(100..120));
+    site.up_once();
+    // What was read again is there again, and known to be; anything else twice would still be found.
+    let ids = site.number("SELECT count(DISTINCT _event_id) FROM chat");
+    assert_eq!(ids, 120, "the same record has the same id");
+    let done = site.command("verify").arg("--json").run();
+    assert_eq!(done.code(), Some(0), "{done}");
+    let verified = done.json();
+    assert_eq!((&verified["ok"], &verified["missing"]), (&true.into(), &0.into()), "{verified:#}");
+}
 
-    fn a_wrong_reset_says_what_there_is(broker: &Broker) {
-        let topic = broker.topic("wrong", 2);
-        let site = reading(broker, &topic);
-        broker.produce(&topic, &say(0..10));
-        site.up_once();
-        reset(&site, broker, &topic, "yesterday").run().ended_with(1).says(&["yesterday", "earliest", "latest"]);
-        reset(&site, broker, &topic, "5000").run().ended_with(1).says(&[&topic, "5000"]);
-        reset(&site, broker, "nothing-here", "earliest").run().ended_with(1).says(&["nothing-here"]);
-        reset(&site, broker, &topic, "earliest").args(["--partition", "7"]).run().ended_with(1).says(&["7", "2"]);
-        reset(&site, broker, &topic, "earliest").args(["--source", "other"]).run().ended_with(1).says(&["incoming"]);
-        assert_eq!(gaps(&site), []);
-    }
+fn a_topic_made_anew_stops_the_run_until_its_offsets_are_reset(broker: &Broker) {
+    let topic = broker.topic("anew", 1);
+    let site = reading(broker, &topic);
+    broker.produce(&topic, &say(0..50));
+    site.up_once();
+    broker.delete(&topic);
+    broker.create(&topic, 1);
+    broker.produce(&topic, &say(1_000..1_200));
+    let stopped = site.up().arg("--once").run().ended_with(1);
+    stopped.says(&["made anew", &topic, "thermocline reset-offsets --topic", "--to earliest"]);
+    assert_eq!(
+        site.number("SELECT count(*) FROM chat"),
+        50,
+        "nothing of the new topic is read as if it were the old one"
+    );
+    reset(&site, broker, &topic, "earliest").ok();
+    site.up_once();
+    assert_eq!(site.number("SELECT count(*) FROM chat"), 250);
+    assert_eq!(
+        site.number("SELECT count(DISTINCT _event_id) FROM chat"),
+        250,
+        "offsets of two topics are not confused"
+    );
+    let done = site.command("verify").run();
+    assert_eq!(done.code(), Some(0), "{done}");
+}
+
+fn a_wrong_reset_says_what_there_is(broker: &Broker) {
+    let topic = broker.topic("wrong", 2);
+    let site = reading(broker, &topic);
+    broker.produce(&topic, &say(0..10));
+    site.up_once();
+    reset(&site, broker, &topic, "yesterday").run().ended_with(1).says(&["yesterday", "earliest", "latest"]);
+    reset(&site, broker, &topic, "5000").run().ended_with(1).says(&[&topic, "5000"]);
+    reset(&site, broker, "nothing-here", "earliest").run().ended_with(1).says(&["nothing-here"]);
+    reset(&site, broker, &topic, "earliest").args(["--partition", "7"]).run().ended_with(1).says(&["7", "2"]);
+    reset(&site, broker, &topic, "earliest").args(["--source", "other"]).run().ended_with(1).says(&["incoming"]);
+    assert_eq!(gaps(&site), []);
 }
 
 #[test]

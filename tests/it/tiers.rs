@@ -48,19 +48,19 @@ fn scanned(site: &Site, sql: &str) -> Vec<&'static str> {
     ["hot", "warm", "cold"].into_iter().filter(|tier| plan.contains(&format!("tier={tier}"))).collect()
 }
 
-on_both_brokers! {
-    fn old_and_new_records_of_one_domain_land_by_their_age(broker: &Broker) {
-        let topic = broker.topic("ages", 2);
-        broker.produce_lines(&topic, lines(AGES));
-        let site = Site::reading(broker).routing(&topic).rule(&topic, "metrics").at(NOW);
-        site.up_once();
-        site.verify();
-        let expected: BTreeMap<i64, Vec<String>> =
-            AGES.iter().enumerate().map(|(index, (_, tier))| (index as i64, vec![(*tier).to_owned()])).collect();
-        assert_eq!(tiers_by_value(&site), expected);
-        let rows = &site.status()["rows"]["metrics"];
-        assert_eq!(rows, &serde_json::json!({"hot": 12, "warm": 12, "cold": 12}));
-    }
+on_both_brokers!(old_and_new_records_of_one_domain_land_by_their_age,);
+
+fn old_and_new_records_of_one_domain_land_by_their_age(broker: &Broker) {
+    let topic = broker.topic("ages", 2);
+    broker.produce_lines(&topic, lines(AGES));
+    let site = Site::reading(broker).routing(&topic).rule(&topic, "metrics").at(NOW);
+    site.up_once();
+    site.verify();
+    let expected: BTreeMap<i64, Vec<String>> =
+        AGES.iter().enumerate().map(|(index, (_, tier))| (index as i64, vec![(*tier).to_owned()])).collect();
+    assert_eq!(tiers_by_value(&site), expected);
+    let rows = &site.status()["rows"]["metrics"];
+    assert_eq!(rows, &serde_json::json!({"hot": 12, "warm": 12, "cold": 12}));
 }
 
 #[test]
@@ -113,7 +113,8 @@ fn a_domain_can_say_how_long_its_rows_stay_hot_and_warm() {
     let topic = broker.topic("policy", 1);
     broker.produce_lines(&topic, lines(&[(HOUR / 2, "hot"), (2 * HOUR, "warm"), (5 * HOUR, "cold")]));
     let site = Site::reading(&broker).rule(&topic, "metrics").at(NOW).pipeline(&format!(
-        "CREATE EXTERNAL TABLE metrics STORED AS TIERED LOCATION 'metrics' OPTIONS ('hot_for' '1 hour', 'warm_for' '4 hours');
+        "CREATE EXTERNAL TABLE metrics STORED AS TIERED LOCATION 'metrics'
+           OPTIONS ('hot_for' '1 hour', 'warm_for' '4 hours');
          CREATE EXTERNAL TABLE incoming STORED AS KAFKA LOCATION '{topic}';
          INSERT INTO domains SELECT * FROM incoming;"
     ));

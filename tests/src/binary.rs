@@ -45,8 +45,8 @@ fn is_fresh(binary: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Cargo builds binaries for integration tests of their own package only. The same package set as `cargo test --workspace`
-/// takes, so that no dependency is built a second time with other features.
+/// Cargo builds binaries for integration tests of their own package only. The same package set as
+/// `cargo test --workspace` takes, so that no dependency is built a second time with other features.
 fn build(profile: &Path, why: &str) {
     let way_out = "run `cargo build --release --workspace` first";
     let Some(cargo) = std::env::var_os("CARGO") else { panic!("{why}; {way_out}") };

@@ -1,7 +1,7 @@
 //! The harness of the end-to-end tests: the real binary, real brokers, real tables.
 //!
-//! A test makes a [`Site`]: a data directory of its own, the broker it reads, the pipelines it runs. On it, it runs commands
-//! ([`Command`], [`Done`]) and long runs ([`Running`]), fills topics of its own ([`Broker`], [`Record`]), and asks.
+//! A test makes a [`Site`]: a data directory of its own, the broker it reads, the pipelines it runs. On it, it runs
+//! commands ([`Command`], [`Done`]) and long runs ([`Running`]), fills topics ([`Broker`], [`Record`]), and asks.
 //! Nothing here sleeps for a guess: [`wait_for`] polls with a deadline.
 
 mod binary;
@@ -47,28 +47,23 @@ pub fn skipped(why: &str) {
     assert!(!required, "skipped, which THERMOCLINE_REQUIRE_KAFKA=1 forbids: {why}");
 }
 
-/// Runs the same test against the embedded broker and against Apache Kafka: `name::embedded` and `name::apache_kafka`.
+/// Makes two tests of each function `fn name(broker: &Broker)`: `name::embedded`, and `name::apache_kafka`, which
+/// counts as skipped where there is none.
 #[macro_export]
 macro_rules! on_both_brokers {
-    ($($(#[$doc:meta])* fn $name:ident($broker:ident: &$type:ty) $body:block)*) => {$(
-        $(#[$doc])*
+    ($($name:ident),+ $(,)?) => {$(
         mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            fn body($broker: &$type) $body
-
             #[test]
             fn embedded() {
-                body(&$crate::Broker::embedded());
+                super::$name(&$crate::Broker::embedded());
             }
 
             #[test]
             fn apache_kafka() {
                 if let Some(broker) = $crate::Broker::apache_kafka() {
-                    body(&broker);
+                    super::$name(&broker);
                 }
             }
         }
-    )*};
+    )+};
 }

@@ -3,8 +3,8 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// A generator from `THERMOCLINE_SEED`, else from a new seed. Prints how to play it again; the test runner shows that when
-/// the test fails.
+/// A generator from `THERMOCLINE_SEED`, else from a new seed. Prints how to play it again; the test runner shows that
+/// when the test fails.
 ///
 /// # Panics
 /// When `THERMOCLINE_SEED` is no number.

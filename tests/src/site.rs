@@ -44,7 +44,8 @@ impl Site {
     #[must_use]
     pub fn routing(self, pattern: &str) -> Self {
         self.pipeline(&format!(
-            "CREATE EXTERNAL TABLE incoming STORED AS KAFKA LOCATION '{pattern}';\nINSERT INTO domains SELECT * FROM incoming;\n"
+            "CREATE EXTERNAL TABLE incoming STORED AS KAFKA LOCATION '{pattern}';
+             INSERT INTO domains SELECT * FROM incoming;"
         ))
     }
 

@@ -3,5 +3,5 @@
 use super::Domain;
 
 pub(super) fn domain() -> Domain {
-    Domain::new(super::UNCLASSIFIED).text("text", "message, body, content").texts_in(&[], Some("text"))
+    Domain::new(super::UNCLASSIFIED).text("text", "message, body, content").texts_in(&["text"], Some("text"))
 }

@@ -73,6 +73,17 @@ pub struct Progress {
     pub idle: bool,
 }
 
+/// The id of a topic from some epoch on: one that is made anew under its old name gets another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicId {
+    /// The topic's name.
+    pub topic: String,
+    /// Its id.
+    pub id: Uuid,
+    /// The first epoch whose rows are of this topic; oldest first for each name.
+    pub since: Epoch,
+}
+
 /// Offsets that were never delivered, or delivered again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
@@ -400,6 +411,8 @@ pub struct CutView {
     pub lagging: Vec<TableId>,
     /// How far each source has come.
     pub progress: Vec<Progress>,
+    /// The ids that topics have had.
+    pub topic_ids: Vec<TopicId>,
     /// Gaps so far.
     pub gaps: Vec<Gap>,
     /// The branches.

@@ -436,7 +436,7 @@ pub(super) async fn pauses_last_until_they_are_lifted(Bench { meta, .. }: Bench)
     let pause = Pause { source: "talk".into(), topic: "talk".into(), reason: "dead letters".into() };
     let manifest = Manifest { pauses: vec![pause.clone()], ..manifest(0, branch) };
     meta.commit_manifest(generation, &manifest).await.unwrap();
-    assert_eq!(meta.pauses().await.unwrap(), [pause.clone()]);
+    assert_eq!(meta.pauses().await.unwrap(), std::slice::from_ref(&pause));
     assert_eq!(meta.newest().await.unwrap().pauses, [pause]);
     meta.set_pause("talk", "talk", None).await.unwrap();
     assert_eq!(meta.pauses().await.unwrap(), []);

@@ -114,7 +114,7 @@ impl LogicalTable {
                 system::DOMAIN => constant(self.table.name.domain()),
                 system::TIER => constant(tier.as_str()),
                 system::EVENT_ID => {
-                    let mut columns = [0; 5];
+                    let mut columns = [0; 6];
                     for (column, name) in columns.iter_mut().zip(MADE_OF) {
                         *column = found.index_of(name)?;
                     }

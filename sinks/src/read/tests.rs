@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use thermocline_schemas::metadata::{
-    CutView, LiveVersion, Meta, MetaError, Part, PartId, Progress, RunInfo, SqliteMeta,
+    CutView, LiveVersion, Meta, MetaError, Part, PartId, RunInfo, SqliteMeta, TopicId,
 };
 use thermocline_schemas::table::system;
 use thermocline_schemas::time::SystemClock;
@@ -59,16 +59,7 @@ async fn everywhere(rig: &Rig, schema: &TableSchema) -> CutView {
             }
         }
     }
-    view.progress.push(Progress {
-        source: "orders".into(),
-        cluster_id: "c".into(),
-        topic: "orders".into(),
-        topic_id: Uuid::from_u128(99),
-        partition: 0,
-        next_offset: 90,
-        watermark: None,
-        idle: false,
-    });
+    view.topic_ids.push(TopicId { topic: "orders".into(), id: Uuid::from_u128(99), since: Epoch(0) });
     view
 }
 

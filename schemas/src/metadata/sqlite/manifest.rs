@@ -45,6 +45,12 @@ pub(super) async fn commit(
     }
     for progress in &manifest.progress {
         advance(connection, progress).await?;
+        sqlx::query("INSERT INTO topic_ids (topic, topic_id, since_epoch) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(&progress.topic)
+            .bind(progress.topic_id.to_string())
+            .bind(epoch)
+            .execute(&mut *connection)
+            .await?;
     }
     for gap in &manifest.gaps {
         add_gap(connection, gap).await?;

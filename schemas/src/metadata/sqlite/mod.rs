@@ -20,7 +20,7 @@ use super::{
 use crate::time::Clock;
 use crate::{Cut, EventTime, Generation, TableId, TableSchema};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, Transaction, TransactionManager};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +97,11 @@ impl SqliteMeta {
         &self,
         connection: &'a mut MutexGuard<'_, SqliteConnection>,
     ) -> Result<Transaction<'a, Sqlite>, MetaError> {
+        // A future that was dropped between the answer to BEGIN and its last step leaves a transaction that nobody owns.
+        if connection.is_in_transaction() {
+            let orphan = <Sqlite as sqlx::Database>::TransactionManager::rollback(&mut **connection).await;
+            orphan.map_err(|error| explain(error.into(), &self.path))?;
+        }
         connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| explain(error.into(), &self.path))
     }
 }

@@ -113,6 +113,14 @@ CREATE TABLE progress (
     PRIMARY KEY (source, topic, partition)
 );
 
+-- A topic that is made anew has another id from some epoch on; rows from before keep the old one.
+CREATE TABLE topic_ids (
+    topic TEXT NOT NULL,
+    topic_id TEXT NOT NULL,
+    since_epoch INTEGER NOT NULL,
+    PRIMARY KEY (topic, topic_id)
+);
+
 CREATE TABLE gaps (
     source TEXT NOT NULL,
     topic TEXT NOT NULL,

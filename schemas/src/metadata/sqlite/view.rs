@@ -3,7 +3,7 @@
 use super::{count, from_json, parse_uuid, table_id};
 use crate::metadata::{
     Branch, BranchId, Conservation, Counts, CutView, Gap, LiveSegment, LiveVersion, Mapping, MetaError, NewBranch,
-    NewPart, Part, PartId, Progress, TableVersion,
+    NewPart, Part, PartId, Progress, TableVersion, TopicId,
 };
 use crate::{Cut, Epoch, TableSchema};
 use sqlx::SqliteConnection;
@@ -48,6 +48,7 @@ pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<CutView,
         versions: versions(connection).await?,
         lagging: lagging(connection).await?,
         progress: progress(connection).await?,
+        topic_ids: topic_ids(connection).await?,
         gaps: gaps(connection).await?,
         branches: branches(connection).await?,
         conservation: conservation(connection).await?,
@@ -110,6 +111,17 @@ async fn progress(connection: &mut SqliteConnection) -> Result<Vec<Progress>, Me
         Ok(Progress { source, cluster_id, topic, topic_id, partition, next_offset, watermark, idle })
     };
     rows.into_iter().map(progress).collect()
+}
+
+async fn topic_ids(connection: &mut SqliteConnection) -> Result<Vec<TopicId>, MetaError> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT topic, topic_id, since_epoch FROM topic_ids ORDER BY topic, since_epoch")
+            .fetch_all(connection)
+            .await?;
+    let topic_id = |(topic, id, since): (String, String, i64)| {
+        Ok(TopicId { topic, id: parse_uuid(&id)?, since: Epoch(count(since)?) })
+    };
+    rows.into_iter().map(topic_id).collect()
 }
 
 async fn gaps(connection: &mut SqliteConnection) -> Result<Vec<Gap>, MetaError> {
