@@ -104,7 +104,8 @@ impl Committer {
             });
         };
         self.verify_store(table.clone(), newest)?;
-        let is_other = newest.intent == last.intent && newest.generation != last.generation;
+        // An older generation's is late maintenance, which changed no row.
+        let is_other = newest.intent == last.intent && newest.generation > last.generation;
         if newest.intent > last.intent || is_other {
             return Err(SinkError::Newer { table: table.clone(), newest: newest.clone() });
         }

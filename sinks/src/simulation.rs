@@ -43,7 +43,7 @@ use turns::Slot;
 use uuid::Uuid;
 
 /// Steps before the last run, which has no faults.
-const STEPS: usize = 400;
+const STEPS: usize = 1_000;
 
 /// What is left out of the protocol, to see that the simulation notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

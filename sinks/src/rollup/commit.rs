@@ -129,7 +129,9 @@ impl Committer {
         let at = tables.search(&intent.id, since).await?;
         self.verify(intent, &at)?;
         if let (Some(version), Some(newest)) = (&at.found, &at.newest_mark) {
-            return Ok(Attempt::Seen(Seen { version: version.clone(), marked_by: newest.generation }));
+            let is_maintenance = intent.kind == IntentKind::Maintain;
+            let marked_by = if is_maintenance { self.generation } else { newest.generation };
+            return Ok(Attempt::Seen(Seen { version: version.clone(), marked_by }));
         }
         match intent.kind {
             IntentKind::Create => Err(self.unknown_table(intent, &at)),
@@ -142,7 +144,8 @@ impl Committer {
         }
     }
 
-    /// Maintenance needs no mark to be safe to repeat; where it makes a version, that carries one.
+    /// Maintenance needs no mark to be safe to repeat; where it makes a version, that carries one. An older run that wakes
+    /// late may make another with the same number: the flip keeps the newest generation that can have done so.
     async fn perform_maintenance(
         &self,
         intent: &Intent,
@@ -154,11 +157,7 @@ impl Committer {
         let head = self.stores.tables.maintain(mark, &keep_from, self.started_at).await?;
         let at = self.stores.tables.search(&intent.id, since).await?;
         self.verify(intent, &at)?;
-        let marked_by = match (&at.found, &at.newest_mark) {
-            (Some(_), Some(newest)) => newest.generation,
-            _ => self.generation,
-        };
-        Ok(Attempt::Seen(Seen { version: head, marked_by }))
+        Ok(Attempt::Seen(Seen { version: head, marked_by: self.generation }))
     }
 
     /// A table of another store, or one that is newer than our metadata, stops the process.

@@ -55,14 +55,17 @@ struct Scheduler {
     /// What a run becomes once it has recovered.
     spawned: Arc<Mutex<Vec<Actor>>>,
     newest: usize,
+    /// One step in so many is a crash, one a run that falls asleep: some seeds are hectic, in others runs come far.
+    calm: u32,
 }
 
 /// Plays a world to its end, or to its first violation.
 pub(super) async fn schedule(world: &Arc<World>) {
     let spawned = Arc::default();
-    let mut scheduler = Scheduler { world: Arc::clone(world), actors: Vec::new(), spawned, newest: 0 };
+    let calm = [60, 150, 300][world.chaos.below(3)];
+    let mut scheduler = Scheduler { world: Arc::clone(world), actors: Vec::new(), spawned, newest: 0, calm };
     scheduler.start_run();
-    for _ in 0..knob(0, STEPS as u32) {
+    for _ in 0..STEPS {
         scheduler.disturb();
         scheduler.step().await;
         if world.chaos.violation().is_some() {
@@ -94,25 +97,25 @@ impl Scheduler {
     /// Time passes; crashes, sleepers, readers.
     fn disturb(&mut self) {
         let chaos = Arc::clone(&self.world.chaos);
-        self.world.clock.pass(chaos.below(knob(1, 300_000) as usize) as i64);
+        self.world.clock.pass(chaos.below(300_000) as i64);
         self.world.tables.land();
-        if chaos.one_in(knob(2, 60)) {
+        if chaos.one_in(self.calm) {
             let newest = self.newest;
             self.actors.retain(|actor| actor.run != Some(newest));
             chaos.count("crashes", 1);
             self.start_run();
-        } else if chaos.one_in(knob(3, 60)) && self.world.begun.load(Ordering::Relaxed) == self.newest {
+        } else if chaos.one_in(self.calm) && self.world.begun.load(Ordering::Relaxed) == self.newest {
             // One that has not taken over yet would do so when it wakes, and rightly fence the next.
             let newest = self.newest;
             self.actors.iter_mut().filter(|actor| actor.run == Some(newest)).for_each(|actor| actor.asleep = true);
             chaos.count("runs put to sleep", 1);
             self.start_run();
         }
-        if chaos.one_in(knob(5, 20)) && self.actors.iter().filter(|actor| actor.run.is_none()).count() < 2 {
+        if chaos.one_in(30) && self.actors.iter().filter(|actor| actor.run.is_none()).count() < 2 {
             let world = Arc::clone(&self.world);
             self.actors.push(Actor::new(None, async move { world.read().await }));
         }
-        if chaos.one_in(knob(4, 25)) {
+        if chaos.one_in(60) {
             let sleepers: Vec<usize> = (0..self.actors.len()).filter(|place| self.actors[*place].asleep).collect();
             if !sleepers.is_empty() {
                 self.actors[sleepers[chaos.below(sleepers.len())]].asleep = false;
@@ -234,11 +237,4 @@ impl Scheduler {
         }
         Ok(())
     }
-}
-
-fn knob(at: usize, default: u32) -> u32 {
-    static K: std::sync::LazyLock<Vec<u32>> = std::sync::LazyLock::new(|| {
-        std::env::var("KNOBS").map(|k| k.split(',').map(|n| n.parse().unwrap()).collect()).unwrap_or_default()
-    });
-    K.get(at).copied().unwrap_or(default)
 }
