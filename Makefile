@@ -14,7 +14,7 @@ test: setup
 	tests/run.sh
 
 build: setup
-	cargo build --release --workspace --all-targets
+	cargo build --release --workspace --bins
 
 ## Format and lints, as CI checks them.
 lint:
