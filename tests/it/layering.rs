@@ -106,3 +106,33 @@ fn the_lock_holds_one_of_what_must_agree_with_itself() {
     // 1.0.1 is for a kernel that this set of versions cannot take.
     assert_eq!(locked("buoyant_kernel_derive"), ["1.0.0"]);
 }
+
+/// The packages of the binary with their features, when the workspace is resolved with these kinds of dependencies.
+fn resolved(edges: &str) -> Vec<String> {
+    let tree = |arguments: &[&str]| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = std::process::Command::new(cargo);
+        command.current_dir(repository()).args(["tree", "--offline", "--locked", "--prefix", "none"]).args(arguments);
+        let output = command.output().expect("cargo can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| line.replace(" (*)", "").replace(" (proc-macro)", "").trim().to_owned())
+            .collect();
+        lines
+    };
+    let binary: std::collections::BTreeSet<String> =
+        tree(&["--package", "thermocline", "--edges", "normal", "--format", "{p}"]).into_iter().collect();
+    let mut all = tree(&["--workspace", "--edges", edges, "--format", "{p}|{f}"]);
+    all.retain(|line| line.split('|').next().is_some_and(|package| binary.contains(package)));
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[test]
+fn tests_ask_for_no_feature_that_the_binary_is_built_without() {
+    // Else `make test` after `make demo` builds DataFusion a second time: name the dependency of the tests, which asks
+    // for more, in tests/Cargo.toml too.
+    assert_eq!(resolved("normal,dev"), resolved("normal"));
+}
