@@ -173,10 +173,12 @@ impl Cold {
     }
 
     async fn metadata(&self, table: &TableId, location: &str) -> Result<TableMetadata, SinkError> {
-        TableMetadata::read_from(&FileIO::new_with_fs(), location).await.map_err(|error| SinkError::NoVersion {
-            table: table.clone(),
-            version: TableVersion(location.to_owned()),
-            source: error.into(),
+        TableMetadata::read_from(&FileIO::new_with_fs(), location).await.map_err(|error| {
+            if path_of(location).try_exists().unwrap_or(true) {
+                return SinkError::store(format!("reading the metadata of {table} at {location}"), error);
+            }
+            let version = TableVersion(location.to_owned());
+            SinkError::NoVersion { table: table.clone(), version, source: error.into() }
         })
     }
 
@@ -444,45 +446,42 @@ impl Cold {
         mark: &Mark,
         keep_from: &TableVersion,
         started_at: EventTime,
-    ) -> Result<TableVersion, SinkError> {
+    ) -> Result<Option<TableVersion>, SinkError> {
         let table = &mark.intent.table;
         let failed = |error: Cause| SinkError::store(format!("maintaining {table}"), error);
-        let mut head = self.must_head(table).await?;
+        let head = self.must_head(table).await?;
         let from = metadata_number(&path_of(&keep_from.0)).ok_or_else(|| failed("no such version".into()))?;
         let metadata_folder = self.folder(&table.name).join("metadata");
         let files = disk::list_files(&metadata_folder).map_err(|error| failed(error.into()))?;
         // What every version from `keep_from` on shows: its newest snapshot, with the manifests below.
         let mut shown = BTreeSet::new();
-        let mut lists = BTreeSet::new();
         for (path, _) in files.iter().filter(|(path, _)| metadata_number(path).is_some_and(|number| number >= from)) {
             // A file that cannot be read belongs to a commit that did not happen.
             let Ok(metadata) = self.metadata(table, &location(path)).await else { continue };
             if let Some(snapshot) = metadata.current_snapshot() {
                 shown.insert(snapshot.snapshot_id());
-                lists.insert(path_of(snapshot.manifest_list()));
             }
         }
         let now = self.at(table, &head).await?;
-        let newest = now.metadata().current_snapshot_id();
-        let is_expired = |id: i64| !shown.contains(&id) && Some(id) != newest;
+        shown.extend(now.metadata().current_snapshot_id());
+        let data = disk::list_files(&self.folder(&table.name).join("data")).map_err(|error| failed(error.into()))?;
+        let named = self.named_files(&now, &shown).await.map_err(failed)?;
         let expired: Vec<_> =
-            now.metadata().snapshots().filter(|snapshot| is_expired(snapshot.snapshot_id())).cloned().collect();
+            now.metadata().snapshots().filter(|snapshot| !shown.contains(&snapshot.snapshot_id())).cloned().collect();
+        let mut made = None;
         if !expired.is_empty() {
             let ids = expired.iter().map(|snapshot| snapshot.snapshot_id()).collect();
-            head = self.expire(mark, now.clone(), ids).await?;
+            made = Some(TableVersion(self.expire(mark, now, ids).await?));
         }
-        let mut named = self.named_files(&now).await.map_err(failed)?;
-        named.extend(lists);
         let expired = expired.iter().map(|snapshot| path_of(snapshot.manifest_list()));
         let expired: BTreeSet<PathBuf> = expired.filter(|list| !named.contains(list)).collect();
         let stale = files.into_iter().filter(|(path, changed)| match metadata_number(path) {
             Some(number) => number < from,
             None => expired.contains(path) || (*changed < started_at && !named.contains(path)),
         });
-        let data = disk::list_files(&self.folder(&table.name).join("data")).map_err(|error| failed(error.into()))?;
         let orphans = data.into_iter().filter(|(path, changed)| *changed < started_at && !named.contains(path));
         stale.chain(orphans).try_for_each(|(path, _)| disk::delete(&path)).map_err(|error| failed(error.into()))?;
-        Ok(TableVersion(head))
+        Ok(made)
     }
 
     async fn expire(&self, mark: &Mark, head: Table, snapshots: Vec<i64>) -> Result<String, SinkError> {
@@ -508,16 +507,19 @@ impl Cold {
         }
     }
 
-    /// Manifest lists, manifests and data files of the newest snapshot, and its list. Rows are only ever appended, so
-    /// these include all manifests and data files of every older one.
-    async fn named_files(&self, table: &Table) -> Result<BTreeSet<PathBuf>, Cause> {
+    /// Manifest lists, manifests and data files of the snapshots `shown`. We only ever append, but others may rewrite
+    /// files that a pinned version still shows.
+    async fn named_files(&self, table: &Table, shown: &BTreeSet<i64>) -> Result<BTreeSet<PathBuf>, Cause> {
         let mut named = BTreeSet::new();
-        let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(named) };
-        named.insert(path_of(snapshot.manifest_list()));
-        for manifest in table.manifest_list_reader(snapshot).load().await?.entries() {
-            named.insert(path_of(&manifest.manifest_path));
-            let manifest = manifest.load_manifest(table.file_io()).await?;
-            named.extend(manifest.entries().iter().map(|entry| path_of(entry.file_path())));
+        let snapshots = table.metadata().snapshots().filter(|snapshot| shown.contains(&snapshot.snapshot_id()));
+        for snapshot in snapshots {
+            named.insert(path_of(snapshot.manifest_list()));
+            for manifest in table.manifest_list_reader(snapshot).load().await?.entries() {
+                if named.insert(path_of(&manifest.manifest_path)) {
+                    let manifest = manifest.load_manifest(table.file_io()).await?;
+                    named.extend(manifest.entries().iter().map(|entry| path_of(entry.file_path())));
+                }
+            }
         }
         Ok(named)
     }

@@ -67,7 +67,8 @@ pub struct Committer {
     pub(crate) started_at: EventTime,
     /// Wait before the first repetition of a failed step; it doubles.
     pub(crate) pause: Duration,
-    /// A table is looked after once in so many of its intents: a Delta checkpoint, Lance and Iceberg clean-up.
+    /// A table is looked after when so many of its intents came since the last time: a Delta checkpoint, Lance and Iceberg
+    /// clean-up.
     pub(crate) maintain_every: u64,
     /// One at a time works on a table.
     gates: Mutex<HashMap<TableId, Arc<tokio::sync::Mutex<()>>>>,
@@ -125,6 +126,22 @@ impl Committer {
             }
             tokio::time::sleep(FENCE_EVERY).await;
         }
+    }
+
+    /// Does `work` while this run has its right to write: when a newer run takes over, `work` is dropped half-way.
+    ///
+    /// # Errors
+    /// The fence, or those of `work`.
+    pub async fn while_ours<T, E: From<SinkError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        tokio::select! {
+            fenced = self.fence() => Err(fenced.into()),
+            ended = work => ended,
+        }
+    }
+
+    /// The fence, if a newer run has taken over. A store that does not answer says nothing.
+    pub async fn lost(&self) -> Option<SinkError> {
+        self.check().await.err().filter(must_stop)
     }
 
     /// Commits an epoch: from the return on it is durable and visible. An outcome that is unknown is looked up.
@@ -250,10 +267,7 @@ impl Committer {
 
     /// `error`, or the fence where that is why: a newer run's marks look like those of a newer store.
     pub(crate) async fn or_fence(&self, error: SinkError) -> SinkError {
-        match self.check().await {
-            Err(fenced) if must_stop(&fenced) => fenced,
-            _ => error,
-        }
+        self.lost().await.unwrap_or(error)
     }
 
     pub(crate) async fn newest(&self) -> Result<CutView, SinkError> {

@@ -167,12 +167,12 @@ pub fn folder(root: &Path, name: &TableName) -> PathBuf {
     root.join(name.as_path())
 }
 
-/// Syncs `files` and every directory between them and `root`, which is synced too.
+/// Syncs `files` and every directory between them and `root`; `root` too, and the directory that names it.
 pub fn sync(durability: Durability, root: &Path, files: impl IntoIterator<Item = PathBuf>) -> std::io::Result<()> {
     if durability == Durability::Process {
         return Ok(());
     }
-    let mut folders = BTreeSet::new();
+    let mut folders: BTreeSet<PathBuf> = root.parent().map(Path::to_path_buf).into_iter().collect();
     for file in files {
         std::fs::File::open(&file)?.sync_all()?;
         let above = file.ancestors().skip(1).take_while(|folder| folder.starts_with(root));

@@ -102,10 +102,10 @@ impl Tables for Formats {
         mark: &Mark,
         keep_from: &TableVersion,
         started_at: EventTime,
-    ) -> Result<TableVersion, SinkError> {
+    ) -> Result<Option<TableVersion>, SinkError> {
         match mark.intent.table.tier {
-            Tier::Hot => self.hot.maintain(mark, keep_from).await,
-            Tier::Warm => self.warm.maintain(mark, keep_from, started_at).await,
+            Tier::Hot => self.hot.maintain(mark, keep_from).await.map(|()| None),
+            Tier::Warm => self.warm.maintain(mark, keep_from, started_at).await.map(|()| None),
             Tier::Cold => self.cold.maintain(mark, keep_from, started_at).await,
         }
     }

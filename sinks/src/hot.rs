@@ -120,7 +120,12 @@ impl Hot {
             .with_version(version)
             .load()
             .await
-            .map_err(|error| missing(error.into()))
+            .map_err(|error| {
+                if is_missing(&error) {
+                    return missing(error.into());
+                }
+                SinkError::store(format!("opening {table} at version {version}"), error)
+            })
     }
 
     async fn must_head(&self, table: &TableId) -> Result<Dataset, SinkError> {
@@ -195,10 +200,8 @@ impl Hot {
         let state = handler.state.load(Ordering::SeqCst);
         match result {
             Ok(dataset) => {
-                let files = self.committed_files(table, &dataset);
-                disk::sync_blocking(self.durability, self.root.clone(), files)
-                    .await
-                    .map_err(|error| SinkError::unknown(&mark.intent, error))?;
+                let synced = self.sync_commit(table, &dataset).await;
+                synced.map_err(|error| SinkError::unknown(&mark.intent, error))?;
                 Ok(CommitOutcome::Committed(version_of(&dataset)))
             }
             Err(_) if matches!(state, REFUSED | TAKEN) => Ok(CommitOutcome::Conflict),
@@ -213,12 +216,13 @@ impl Hot {
         }
     }
 
-    fn committed_files(&self, table: &TableId, dataset: &Dataset) -> Vec<PathBuf> {
+    async fn sync_commit(&self, table: &TableId, dataset: &Dataset) -> std::io::Result<()> {
         let folder = self.folder(&table.name);
         let manifest = dataset.manifest_location().path.filename().map(|name| folder.join("_versions").join(name));
         let transaction =
             dataset.manifest().transaction_file.as_ref().map(|name| folder.join("_transactions").join(name));
-        manifest.into_iter().chain(transaction).collect()
+        let files = manifest.into_iter().chain(transaction).collect();
+        disk::sync_blocking(self.durability, self.root.clone(), files).await
     }
 
     /// Adds columns of nulls: changes metadata alone.
@@ -322,6 +326,9 @@ impl Hot {
         loop {
             if let Some(mark) = self.mark_at(table, &dataset).await? {
                 if mark.intent == id.number {
+                    // Whoever wrote it may have died before it was on disk.
+                    let synced = self.sync_commit(table, &dataset).await;
+                    synced.map_err(|error| SinkError::store(format!("syncing a commit of {table}"), error))?;
                     searched.found = Some(version_of(&dataset));
                 }
                 searched.newest_mark.get_or_insert(mark);
@@ -358,7 +365,7 @@ impl Hot {
     }
 
     /// Forgets versions before `keep_from`. Lance itself spares files that nothing names for seven days.
-    pub async fn maintain(&self, mark: &Mark, keep_from: &TableVersion) -> Result<TableVersion, SinkError> {
+    pub async fn maintain(&self, mark: &Mark, keep_from: &TableVersion) -> Result<(), SinkError> {
         let table = &mark.intent.table;
         let failed = format!("cleaning up {table}");
         let dataset = self.must_head(table).await?;
@@ -366,7 +373,7 @@ impl Hot {
         let policy =
             CleanupPolicy { before_version: Some(before), error_if_tagged_old_versions: false, ..Default::default() };
         dataset.cleanup_with_policy(policy).await.map_err(|error| SinkError::store(failed, error))?;
-        Ok(version_of(&dataset))
+        Ok(())
     }
 
     /// Deletes the fragments of a payload that was never committed.
@@ -446,9 +453,4 @@ impl CommitHandler for OnlyVersion {
         }
         written
     }
-}
-
-/// The data files that `payload` names, for tests and sweepers.
-pub fn staged_files(hot: &Hot, id: &IntentId, payload: &[u8]) -> Result<Vec<PathBuf>, SinkError> {
-    Ok(hot.data_files(&id.table, &decode(&id.table, payload)?))
 }

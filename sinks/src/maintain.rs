@@ -3,11 +3,11 @@
 //! The metadata store decides, in one transaction that checks pins, open intents and the history window; only then are
 //! files deleted. A crash in between leaves files that nobody names, which the next start sweeps.
 
-use crate::committer::Committer;
-use crate::recover::delete;
+use crate::committer::{Committer, must_stop};
+use crate::disk::delete;
 use crate::{SinkError, crash_point};
 use thermocline_schemas::TableId;
-use thermocline_schemas::metadata::{IntentKind, TableVersion};
+use thermocline_schemas::metadata::{IntentKind, LastFlip, TableVersion};
 use tracing::{debug, warn};
 
 /// What a clean-up did.
@@ -30,8 +30,12 @@ impl Committer {
         self.undeleted.lock().extend(victims.segments);
         let mut cleaned = Cleaned { segments: self.delete_segments().await?, tables: vec![] };
         for (table, keep_from) in victims.keep_from {
-            if self.maintain_table(&table, &keep_from).await? {
-                cleaned.tables.push(table);
+            match self.maintain_table(&table, &keep_from).await {
+                Ok(true) => cleaned.tables.push(table),
+                Ok(false) => {}
+                Err(error) if must_stop(&error) => return Err(error),
+                // Its turn comes again; the others must not wait for it.
+                Err(error) => warn!(%table, error = &error as &dyn std::error::Error, "maintenance failed"),
             }
         }
         Ok(cleaned)
@@ -61,7 +65,8 @@ impl Committer {
     async fn maintain_table(&self, table: &TableId, keep_from: &TableVersion) -> Result<bool, SinkError> {
         let is_due = async || {
             let last = self.repeat(|| self.stores.meta.last_flip(table)).await?;
-            Ok::<_, SinkError>(last.is_some_and(|last| last.intent % self.maintain_every == 0))
+            let intents_since = |last: LastFlip| last.intent.saturating_sub(last.maintained);
+            Ok::<_, SinkError>(last.is_some_and(|last| intents_since(last) >= self.maintain_every))
         };
         if !is_due().await? {
             return Ok(false);
@@ -71,13 +76,7 @@ impl Committer {
         if !is_due().await? {
             return Ok(false);
         }
-        match self.at_once(table, IntentKind::Maintain, keep_from.0.clone().into_bytes()).await {
-            Err(error) if crate::committer::must_stop(&error) => Err(error),
-            Err(error) => {
-                warn!(%table, error = &error as &dyn std::error::Error, "maintenance failed");
-                Ok(false)
-            }
-            Ok(()) => Ok(true),
-        }
+        self.at_once(table, IntentKind::Maintain, keep_from.0.clone().into_bytes()).await?;
+        Ok(true)
     }
 }

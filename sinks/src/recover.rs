@@ -4,6 +4,7 @@
 //! says; where the table knows more, the process stops rather than starting over.
 
 use crate::committer::Committer;
+use crate::disk::delete;
 use crate::tier::Searched;
 use crate::{SinkError, crash_point};
 use futures::{StreamExt, TryStreamExt};
@@ -73,11 +74,13 @@ impl Committer {
         Ok((intent.id.clone(), outcome))
     }
 
-    /// Compares every table without an open intent with the metadata store.
+    /// Compares every table at rest with the metadata store. Only a staged intent may have changed its table since the
+    /// last flip: a table whose open intent is merely planned is at rest too, unless the metadata is a copy from before.
     async fn verify_tables(&self, open: &[Intent]) -> Result<(), SinkError> {
         let view = self.newest().await?;
-        let is_open = |table: &TableId| open.iter().any(|intent| intent.id.table == *table);
-        for live in view.versions.iter().filter(|live| !is_open(&live.table)) {
+        let is_staged =
+            |table: &TableId| open.iter().any(|intent| intent.payload.is_some() && intent.id.table == *table);
+        for live in view.versions.iter().filter(|live| !is_staged(&live.table)) {
             let Some(last) = self.repeat(|| self.stores.meta.last_flip(&live.table)).await? else { continue };
             let id = IntentId { table: live.table.clone(), number: last.intent };
             let at = self.stores.tables.search(&id, Some(&last.version)).await?;
@@ -87,7 +90,7 @@ impl Committer {
             .tables
             .iter()
             .flat_map(|schema| Tier::ALL.into_iter().map(|tier| TableId::new(schema.name.clone(), tier)));
-        for table in tables.filter(|table| view.version(table).is_none() && !is_open(table)) {
+        for table in tables.filter(|table| view.version(table).is_none() && !is_staged(table)) {
             self.refuse_unknown(&table).await?;
         }
         Ok(())
@@ -166,14 +169,6 @@ enum Outcome {
     Dropped,
     Finished,
     GivenUp,
-}
-
-/// Deletes a file; one that is gone already is no error.
-pub(crate) fn delete(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// The folders of runs before `generation`.

@@ -185,6 +185,7 @@ pub(crate) fn manifest(
             topic: "talk".into(),
             topic_id: Uuid::from_u128(1),
             partition: 0,
+            first_offset: 0,
             next_offset,
             watermark: Some(next_offset),
             idle: false,

@@ -98,13 +98,14 @@ pub trait Tables: Send + Sync + std::fmt::Debug {
     async fn commit(&self, mark: &Mark, payload: &[u8], at: &Searched) -> Result<CommitOutcome, SinkError>;
 
     /// Checkpoints, and forgets versions before `keep_from` and files that only those name. Changes no row. Returns the
-    /// head afterwards. `started_at`: files that are younger than this run may be somebody's staged work; leave them.
+    /// version that carries `mark`, where this needed a commit. `started_at`: files that are younger than this run may be
+    /// somebody's staged work; leave them.
     async fn maintain(
         &self,
         mark: &Mark,
         keep_from: &TableVersion,
         started_at: EventTime,
-    ) -> Result<TableVersion, SinkError>;
+    ) -> Result<Option<TableVersion>, SinkError>;
 
     /// Deletes the files of a staged payload that was given up and never committed.
     async fn discard(&self, id: &IntentId, payload: &[u8]) -> Result<(), SinkError>;

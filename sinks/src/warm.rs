@@ -107,7 +107,14 @@ impl Warm {
             source,
         };
         let version = number(version).map_err(|error| missing(error.into()))?;
-        self.load(table, Some(version)).await.map_err(|error| missing(error.into()))
+        let failed = match self.load(table, Some(version)).await {
+            Ok(delta) => return Ok(delta),
+            Err(error) => error,
+        };
+        if self.log_files(table)?.iter().any(|file| file.version == version) {
+            return Err(SinkError::store(format!("opening {table} at version {version}"), failed));
+        }
+        Err(missing(failed.into()))
     }
 
     /// The newest version by the names of the log's files, without reading any.
@@ -210,10 +217,8 @@ impl Warm {
         };
         match result {
             Ok(committed) if committed == version => {
-                let file = self.log_folder(&mark.intent.table).join(format!("{version:020}.json"));
-                disk::sync_blocking(self.durability, self.root.clone(), vec![file])
-                    .await
-                    .map_err(|error| SinkError::unknown(&mark.intent, error))?;
+                let synced = self.sync_commit(&mark.intent.table, version).await;
+                synced.map_err(|error| SinkError::unknown(&mark.intent, error))?;
                 Ok(CommitOutcome::Committed(TableVersion(version.to_string())))
             }
             Ok(committed) => {
@@ -224,6 +229,11 @@ impl Warm {
             // A hook that fails after the put is reported like a put that failed: read back.
             Err(error) => Err(SinkError::unknown(&mark.intent, error)),
         }
+    }
+
+    async fn sync_commit(&self, table: &TableId, version: u64) -> std::io::Result<()> {
+        let file = self.log_folder(table).join(format!("{version:020}.json"));
+        disk::sync_blocking(self.durability, self.root.clone(), vec![file]).await
     }
 
     async fn commit_onto(
@@ -350,6 +360,8 @@ impl Warm {
                 Entry::Read(None) => {}
                 Entry::Read(Some(mark)) => {
                     if mark.intent == id.number {
+                        // Whoever wrote it may have died before it was on disk.
+                        self.sync_commit(table, version).await.map_err(|error| failed(error.into()))?;
                         searched.found = Some(TableVersion(version.to_string()));
                     }
                     searched.newest_mark.get_or_insert(mark);
@@ -379,39 +391,24 @@ impl Warm {
     }
 
     /// Checkpoints, deletes the log before the newest checkpoint that `keep_from` can be read from, and files that no
-    /// version names and that are older than this run.
+    /// version from there on names and that are older than this run.
     pub async fn maintain(
         &self,
         mark: &Mark,
         keep_from: &TableVersion,
         started_at: EventTime,
-    ) -> Result<TableVersion, SinkError> {
+    ) -> Result<(), SinkError> {
         let table = &mark.intent.table;
         let failed = |error: crate::error::Cause| SinkError::store(format!("maintaining {table}"), error);
         let keep_from = number(keep_from).map_err(|error| failed(error.into()))?;
-        let delta = self.load(table, None).await.map_err(|error| failed(error.into()))?;
-        let head = delta.version().ok_or_else(|| failed("the table has no version".into()))?;
-        let newest = self.log_files(table)?.iter().filter(|file| file.is_checkpoint).map(|file| file.version).max();
-        if head >= newest.map_or(0, |newest| newest + CHECKPOINT_EVERY).max(CHECKPOINT_EVERY) {
-            deltalake::checkpoints::create_checkpoint(&delta, None).await.map_err(|error| failed(error.into()))?;
-            let hint = self.log_folder(table).join("_last_checkpoint");
-            let made = self.log_files(table)?.into_iter().filter(|file| file.is_checkpoint && file.version == head);
-            let files = made.map(|file| file.path).chain([hint]).collect();
-            disk::sync_blocking(self.durability, self.root.clone(), files)
-                .await
-                .map_err(|error| failed(error.into()))?;
-        }
+        let data = disk::list_files(&self.folder(&table.name)).map_err(|error| failed(error.into()))?;
+        self.checkpoint(table).await.map_err(failed)?;
         let log = self.log_files(table)?;
         let readable_from =
             log.iter().filter(|file| file.is_checkpoint && file.version <= keep_from).map(|file| file.version).max();
-        let named: BTreeSet<String> = delta
-            .get_file_uris()
-            .map_err(|error| failed(error.into()))?
-            .filter_map(|uri| uri.rsplit('/').next().map(str::to_owned))
-            .collect();
+        let named = self.named_files(table, keep_from).await.map_err(failed)?;
         let old = log.into_iter().filter(|file| readable_from.is_some_and(|from| file.version < from));
-        let orphans = disk::list_files(&self.folder(&table.name)).map_err(|error| failed(error.into()))?;
-        let orphans = orphans.into_iter().filter(|(path, changed)| {
+        let orphans = data.into_iter().filter(|(path, changed)| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let is_data = path.parent() == Some(&self.folder(&table.name)) && name.ends_with(".parquet");
             is_data && *changed < started_at && !named.contains(name)
@@ -419,8 +416,33 @@ impl Warm {
         old.map(|file| file.path)
             .chain(orphans.map(|(path, _)| path))
             .try_for_each(|path| disk::delete(&path))
-            .map_err(|error| failed(error.into()))?;
-        Ok(TableVersion(head.to_string()))
+            .map_err(|error| failed(error.into()))
+    }
+
+    /// Writes a checkpoint of the head, unless it has one.
+    async fn checkpoint(&self, table: &TableId) -> Result<(), crate::error::Cause> {
+        let delta = self.load(table, None).await?;
+        let head = delta.version().ok_or("the table has no version")?;
+        if self.log_files(table)?.iter().any(|file| file.is_checkpoint && file.version == head) {
+            return Ok(());
+        }
+        deltalake::checkpoints::create_checkpoint(&delta, None).await?;
+        let hint = self.log_folder(table).join("_last_checkpoint");
+        let made = self.log_files(table)?.into_iter().filter(|file| file.is_checkpoint && file.version == head);
+        let files = made.map(|file| file.path).chain([hint]).collect();
+        Ok(disk::sync_blocking(self.durability, self.root.clone(), files).await?)
+    }
+
+    /// The data files of every version from `keep_from` on. We only ever append, but others may rewrite files that a
+    /// pinned version still shows.
+    async fn named_files(&self, table: &TableId, keep_from: u64) -> Result<BTreeSet<String>, crate::error::Cause> {
+        let mut named = BTreeSet::new();
+        let head = self.head_version(table)?.unwrap_or(keep_from);
+        for version in keep_from..=head {
+            let delta = self.load(table, Some(version)).await?;
+            named.extend(delta.get_file_uris()?.filter_map(|uri| uri.rsplit('/').next().map(str::to_owned)));
+        }
+        Ok(named)
     }
 
     /// Deletes the files of a payload that was never committed.

@@ -9,7 +9,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use std::path::Path;
 use std::sync::Arc;
-use thermocline_schemas::metadata::{CutView, Meta};
+use thermocline_schemas::metadata::{CutView, Gap, Meta};
 use thermocline_schemas::table::{DEAD_LETTERS, system};
 use thermocline_sinks::formats::Formats;
 use thermocline_sinks::read::{PinnedReader, events};
@@ -27,6 +27,7 @@ pub struct Session {
     /// The same, with `_embedding` shown: what a statement that names it is planned against.
     with_embedding: SessionContext,
     pinned: PinnedReader,
+    gaps: Vec<Gap>,
 }
 
 impl std::fmt::Debug for Session {
@@ -58,10 +59,11 @@ impl Session {
         formats: Arc<Formats>,
         functions: &[Arc<ScalarUDF>],
     ) -> Result<Self, SqlError> {
-        let pinned = PinnedReader::open(meta, formats, data.to_owned(), "sql").await?;
-        let context = context(&pinned, functions, false)?;
-        let with_embedding = self::context(&pinned, functions, true)?;
-        Ok(Self { context, with_embedding, pinned })
+        let pinned = PinnedReader::open(meta.clone(), formats, data.to_owned(), "sql").await?;
+        let gaps = meta.gaps().await?;
+        let context = context(&pinned, &gaps, functions, false)?;
+        let with_embedding = self::context(&pinned, &gaps, functions, true)?;
+        Ok(Self { context, with_embedding, pinned, gaps })
     }
 
     /// What the session sees.
@@ -69,9 +71,14 @@ impl Session {
         self.pinned.view()
     }
 
+    /// The offsets that were never delivered, or delivered again.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
     /// Releases the cut and waits for it. A session that is merely dropped releases it a moment later.
     pub async fn close(self) {
-        let Self { context, with_embedding, pinned } = self;
+        let Self { context, with_embedding, pinned, .. } = self;
         drop((context, with_embedding));
         pinned.finish().await;
     }
@@ -100,7 +107,12 @@ impl Session {
     }
 }
 
-fn context(pinned: &PinnedReader, functions: &[Arc<ScalarUDF>], embedding: bool) -> Result<SessionContext, SqlError> {
+fn context(
+    pinned: &PinnedReader,
+    gaps: &[Gap],
+    functions: &[Arc<ScalarUDF>],
+    embedding: bool,
+) -> Result<SessionContext, SqlError> {
     let mut config =
         SessionConfig::new().with_information_schema(true).with_default_catalog_and_schema(CATALOG, PUBLIC);
     config.options_mut().execution.time_zone = Some("UTC".to_owned());
@@ -133,7 +145,7 @@ fn context(pinned: &PinnedReader, functions: &[Arc<ScalarUDF>], embedding: bool)
         register(place, short, Arc::new(table.with_embedding(embedding && short != DEAD_LETTERS)))?;
     }
     register(PUBLIC, EVENTS, events(&domains).map_err(SqlError::of)?)?;
-    for (name, table) in system_tables::all(pinned.view())? {
+    for (name, table) in system_tables::all(pinned.view(), gaps)? {
         register(system_tables::SCHEMA, name, table)?;
     }
     Ok(context)

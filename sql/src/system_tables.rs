@@ -8,7 +8,7 @@ use arrow::array::{
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use std::sync::Arc;
-use thermocline_schemas::metadata::{BranchId, CutView};
+use thermocline_schemas::metadata::{BranchId, CutView, Gap};
 
 /// Where they are.
 pub const SCHEMA: &str = "system";
@@ -20,13 +20,13 @@ pub type Named = (&'static str, Arc<dyn TableProvider>);
 ///
 /// # Errors
 /// Never in practice: the columns are made here.
-pub fn all(view: &CutView) -> Result<Vec<Named>, SqlError> {
+pub fn all(view: &CutView, gaps: &[Gap]) -> Result<Vec<Named>, SqlError> {
     Ok(vec![
         ("conservation", table(conservation(view)?)?),
         ("offsets", table(offsets(view)?)?),
         ("parts", table(parts(view)?)?),
         ("versions", table(versions(view)?)?),
-        ("gaps", table(gaps(view)?)?),
+        ("gaps", table(self::gaps(gaps)?)?),
     ])
 }
 
@@ -113,8 +113,7 @@ fn versions(view: &CutView) -> Result<RecordBatch, SqlError> {
 }
 
 /// Offsets that were never delivered, or delivered again.
-fn gaps(view: &CutView) -> Result<RecordBatch, SqlError> {
-    let all = &view.gaps;
+fn gaps(all: &[Gap]) -> Result<RecordBatch, SqlError> {
     Ok(RecordBatch::try_from_iter([
         ("source", text(all.iter().map(|it| it.source.as_str()))),
         ("topic", text(all.iter().map(|it| it.topic.as_str()))),

@@ -111,6 +111,12 @@ fn source_of(view: &CutView, id: BranchId) -> &str {
     view.branches.iter().find(|branch| branch.id == id).map_or("", |branch| &branch.identity.source)
 }
 
+/// What should be there: the cut, and where its logs have holes.
+struct Expected<'a> {
+    view: &'a CutView,
+    gaps: &'a [Gap],
+}
+
 /// What the tables hold.
 #[derive(Debug, Default)]
 struct Scanned {
@@ -133,6 +139,7 @@ struct Scanned {
 /// # Errors
 /// A scan that fails, or a cut that was cleaned up meanwhile. What is merely wrong is in the answer.
 pub async fn verify(session: &Session) -> Result<Verified, SqlError> {
+    let expected = Expected { view: session.view(), gaps: session.gaps() };
     let mut scanned = Scanned::default();
     for table in &session.view().tables {
         let dead = table.name.as_str() == DEAD_LETTERS;
@@ -142,14 +149,14 @@ pub async fn verify(session: &Session) -> Result<Verified, SqlError> {
         let mut stream = session.stream(&sql).await?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(SqlError::of)?;
-            if dead { scanned.dead_letters(session.view(), &batch)? } else { scanned.rows(session.view(), &batch)? }
+            if dead { scanned.dead_letters(&expected, &batch)? } else { scanned.rows(&expected, &batch)? }
         }
     }
-    Ok(judge(session.view(), scanned))
+    Ok(judge(&expected, scanned))
 }
 
 impl Scanned {
-    fn rows(&mut self, view: &CutView, batch: &RecordBatch) -> Result<(), SqlError> {
+    fn rows(&mut self, expected: &Expected<'_>, batch: &RecordBatch) -> Result<(), SqlError> {
         let (branches, topics) = (columns::int32(batch, system::BRANCH)?, columns::text(batch, system::TOPIC)?);
         let partitions = columns::int32(batch, system::PARTITION)?;
         let (offsets, ordinals) = (columns::int64(batch, system::OFFSET)?, columns::int32(batch, system::ORDINAL)?);
@@ -157,13 +164,19 @@ impl Scanned {
             let branch = BranchId(branches.value(row));
             let key = ((branch, ordinals.value(row)), topics.value(row).to_owned(), partitions.value(row));
             if !self.rows.entry(key).or_default().insert(offsets.value(row) as u64) {
-                self.twice(view, Found::Branch(branch), topics.value(row), partitions.value(row), offsets.value(row));
+                self.twice(
+                    expected,
+                    Found::Branch(branch),
+                    topics.value(row),
+                    partitions.value(row),
+                    offsets.value(row),
+                );
             }
         }
         Ok(())
     }
 
-    fn dead_letters(&mut self, view: &CutView, batch: &RecordBatch) -> Result<(), SqlError> {
+    fn dead_letters(&mut self, expected: &Expected<'_>, batch: &RecordBatch) -> Result<(), SqlError> {
         let (branches, topics) = (columns::int32(batch, system::BRANCH)?, columns::text(batch, system::TOPIC)?);
         let (partitions, sources) = (columns::int32(batch, system::PARTITION)?, columns::text(batch, "source")?);
         let offsets = columns::int64(batch, system::OFFSET)?;
@@ -181,21 +194,21 @@ impl Scanned {
             };
             if !new {
                 let found = branch.map_or_else(|| Found::Source(sources.value(row).to_owned()), Found::Branch);
-                self.twice(view, found, topic, partition, offset);
+                self.twice(expected, found, topic, partition, offset);
             }
         }
         Ok(())
     }
 
     /// An offset that was there already. Where somebody had it read again, that is as it should be.
-    fn twice(&mut self, view: &CutView, found: Found, topic: &str, partition: i32, offset: i64) {
+    fn twice(&mut self, expected: &Expected<'_>, found: Found, topic: &str, partition: i32, offset: i64) {
         let source = match &found {
             Found::Source(source) => source.clone(),
-            Found::Branch(id) => source_of(view, *id).to_owned(),
+            Found::Branch(id) => source_of(expected.view, *id).to_owned(),
         };
         let covers = |gap: &&Gap| gap.kind == "again" && gap.offsets.contains(&offset);
         let here = |gap: &&Gap| gap.source == source && gap.topic == topic && gap.partition == partition;
-        if view.gaps.iter().filter(here).any(|gap| covers(&gap)) {
+        if expected.gaps.iter().filter(here).any(|gap| covers(&gap)) {
             *self.again.entry((found.key(), topic.to_owned(), partition)).or_default() += 1;
             return;
         }
@@ -204,6 +217,26 @@ impl Scanned {
         if self.problems.len() < MOST_LISTED {
             self.problems.push(format!("{topic}/{partition}@{offset} is there more than once, in branch {branch}"));
         }
+    }
+
+    /// Rows and dead letters that say they come from a branch or a source that nobody knows.
+    fn list_strays(&mut self, view: &CutView) {
+        let branches: BTreeSet<BranchId> = view.branches.iter().map(|branch| branch.id).collect();
+        let sources: BTreeSet<&str> = view.branches.iter().map(|branch| branch.identity.source.as_str()).collect();
+        let rows = self.rows.iter().map(|(((branch, _), ..), offsets)| (*branch, offsets));
+        let dead = self.dead.iter().map(|((branch, ..), offsets)| (*branch, offsets));
+        let mut strays: BTreeMap<String, u64> = BTreeMap::new();
+        for (branch, offsets) in rows.chain(dead).filter(|(branch, _)| !branches.contains(branch)) {
+            *strays.entry(format!("branch {branch}")).or_default() += offsets.len();
+        }
+        for ((source, ..), offsets) in
+            self.undecoded.iter().filter(|((source, ..), _)| !sources.contains(source.as_str()))
+        {
+            *strays.entry(format!("source {source}")).or_default() += offsets.len();
+        }
+        let told =
+            strays.into_iter().map(|(whose, count)| format!("{count} records are of {whose}, which is not known"));
+        self.problems.extend(told);
     }
 
     /// How many records of a branch in one partition were found again because they were read again.
@@ -231,12 +264,13 @@ impl Scanned {
     }
 }
 
-fn judge(view: &CutView, mut scanned: Scanned) -> Verified {
+fn judge(expected: &Expected<'_>, mut scanned: Scanned) -> Verified {
     let mut verified = Verified::default();
-    for branch in &view.branches {
+    scanned.list_strays(expected.view);
+    for branch in &expected.view.branches {
         let mut figures = Figures::default();
-        for (topic, partition, counts) in partitions_of(view, branch, &scanned) {
-            let found = judge_partition(view, branch, &topic, partition, &counts, &mut scanned);
+        for (topic, partition, counts) in partitions_of(expected.view, branch, &scanned) {
+            let found = judge_partition(expected, branch, &topic, partition, &counts, &mut scanned);
             figures.add(&found);
         }
         figures.duplicates = scanned.duplicates.get(&branch.id).copied().unwrap_or_default();
@@ -251,34 +285,31 @@ fn judge(view: &CutView, mut scanned: Scanned) -> Verified {
             figures,
         });
     }
-    let strays = scanned.duplicates.get(&BEFORE_BRANCHES).copied().unwrap_or_default();
-    verified.domains.duplicates += strays;
+    verified.domains.duplicates += scanned.duplicates.get(&BEFORE_BRANCHES).copied().unwrap_or_default();
     verified.problems = scanned.problems;
     verified.ok = verified.problems.is_empty();
     verified
 }
 
-/// Every partition that the branch counts in, or is found in.
+/// Every partition that the branch counts in, or is found in, or should be found in.
 fn partitions_of(view: &CutView, branch: &Branch, scanned: &Scanned) -> Vec<(String, i32, Counts)> {
     let mut all: BTreeMap<(String, i32), Counts> = BTreeMap::new();
     for it in view.conservation.iter().filter(|it| it.branch == branch.id) {
         all.entry((it.topic.clone(), it.partition)).or_default().add(&it.counts);
     }
-    let found: BTreeSet<(String, i32)> = scanned
-        .rows
-        .keys()
-        .filter(|((id, _), ..)| *id == branch.id)
-        .map(|(_, topic, partition)| (topic.clone(), *partition))
-        .collect();
-    for key in found {
-        all.entry(key).or_default();
+    let rows = scanned.rows.keys().filter(|((id, _), ..)| *id == branch.id).map(|(_, topic, at)| (topic, at));
+    let dead = scanned.dead.keys().filter(|(id, ..)| *id == branch.id).map(|(_, topic, at)| (topic, at));
+    let read = view.progress.iter().filter(|it| branch.live && it.source == branch.identity.source);
+    let read = read.map(|it| (&it.topic, &it.partition));
+    for (topic, partition) in rows.chain(dead).chain(read) {
+        all.entry((topic.clone(), *partition)).or_default();
     }
     all.into_iter().map(|((topic, partition), counts)| (topic, partition, counts)).collect()
 }
 
 /// Compares the counters of one partition with what the tables hold.
 fn judge_partition(
-    view: &CutView,
+    expected: &Expected<'_>,
     branch: &Branch,
     topic: &str,
     partition: i32,
@@ -289,7 +320,7 @@ fn judge_partition(
     let again = scanned.again_of(branch, topic, partition);
     // Read again, a record may well have become something else the second time.
     let both =
-        if again > 0 || was_read_again(view, branch, topic, partition) { 0 } else { rows.intersection_len(&dead) };
+        if again > 0 || was_read_again(expected, branch, topic, partition) { 0 } else { rows.intersection_len(&dead) };
     let found = Figures {
         read: counts.read,
         rows: rows.len(),
@@ -326,7 +357,7 @@ fn judge_partition(
         ));
     }
     if !branch.identity.filters && counts.windowed == 0 {
-        for hole in holes(view, branch, topic, partition, &(rows | dead)) {
+        for hole in holes(expected, branch, topic, partition, &(rows | dead)) {
             problem(format!("{topic}/{partition}@{hole} is missing"));
         }
     }
@@ -334,27 +365,29 @@ fn judge_partition(
 }
 
 /// True when somebody had records of this partition read again.
-fn was_read_again(view: &CutView, branch: &Branch, topic: &str, partition: i32) -> bool {
-    view.gaps.iter().any(|gap| {
+fn was_read_again(expected: &Expected<'_>, branch: &Branch, topic: &str, partition: i32) -> bool {
+    expected.gaps.iter().any(|gap| {
         gap.kind == "again" && gap.source == branch.identity.source && gap.topic == topic && gap.partition == partition
     })
 }
 
-/// Offsets between the first and the resume offset that are neither found nor listed as a gap.
-fn holes(view: &CutView, branch: &Branch, topic: &str, partition: i32, found: &RoaringTreemap) -> Vec<u64> {
+/// Offsets between where the branch began and the resume offset that are neither found nor listed as a gap.
+fn holes(expected: &Expected<'_>, branch: &Branch, topic: &str, partition: i32, found: &RoaringTreemap) -> Vec<u64> {
     let here =
         |source: &str, at: &str, number: i32| source == branch.identity.source && at == topic && number == partition;
-    let progress = view.progress.iter().find(|it| here(&it.source, &it.topic, it.partition));
-    let (Some(first), Some(progress)) = (found.min(), progress) else { return vec![] };
-    if !branch.live {
-        return vec![];
+    let progress = expected.view.progress.iter().find(|it| here(&it.source, &it.topic, it.partition));
+    let Some(progress) = progress.filter(|_| branch.live) else { return vec![] };
+    let started_at = branch.started_at.iter().find(|(at, number, _)| at == topic && *number == partition);
+    let first = started_at.map_or(progress.first_offset, |(.., offset)| progress.first_offset.max(*offset));
+    let edge = |offset: i64| u64::try_from(offset).unwrap_or_default();
+    let mut missing = RoaringTreemap::new();
+    missing.insert_range(edge(first)..edge(progress.next_offset));
+    for gap in expected.gaps.iter().filter(|gap| here(&gap.source, &gap.topic, gap.partition)) {
+        missing.remove_range(edge(gap.offsets.start)..edge(gap.offsets.end));
     }
-    let mut expected = RoaringTreemap::new();
-    expected.insert_range(first..u64::try_from(progress.next_offset).unwrap_or_default());
-    for gap in view.gaps.iter().filter(|gap| here(&gap.source, &gap.topic, gap.partition)) {
-        let edge = |offset: i64| u64::try_from(offset).unwrap_or_default();
-        expected.remove_range(edge(gap.offsets.start)..edge(gap.offsets.end));
-    }
-    expected -= found;
-    expected.iter().take(MOST_LISTED).collect()
+    missing -= found;
+    missing.iter().take(MOST_LISTED).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,10 +136,11 @@ impl Book {
     fn progress(&mut self, closing: &Closing, tally: &Tally) -> Vec<Progress> {
         let mut changed = vec![];
         for (number, closed) in closing.sources.iter().enumerate() {
+            let joins_at = self.least_watermark(number);
             for (partition, state) in &closed.partitions {
                 let key = (number, partition.clone());
                 let before = self.known.get(&key);
-                let now = self.progress_of(number, partition, state, closing, tally, before);
+                let now = self.progress_of(number, (partition, state), closing, tally, before, joins_at);
                 if before != Some(&now) {
                     changed.push(now.clone());
                     self.known.insert(key, now);
@@ -149,19 +150,27 @@ impl Book {
         changed
     }
 
+    /// The watermark of a source as of the newest manifest: that of the partition that holds it back.
+    fn least_watermark(&self, number: usize) -> Option<EventTime> {
+        let active = self.known.iter().filter(|((source, _), progress)| *source == number && !progress.idle);
+        active.filter_map(|(_, progress)| progress.watermark).min()
+    }
+
+    /// `joins_at`: where a partition stands that is new, or was idle. What is closed already stays closed.
     fn progress_of(
         &self,
         number: usize,
-        partition: &TopicPartition,
-        state: &PartitionState,
+        (partition, state): (&TopicPartition, &PartitionState),
         closing: &Closing,
         tally: &Tally,
         before: Option<&Progress>,
+        joins_at: Option<EventTime>,
     ) -> Progress {
         let source = &self.sources[number];
         let newest = tally.newest.get(&(number, partition.clone())).copied().flatten();
         // A row from the future says nothing of what has arrived until then.
         let reached = newest.map(|newest| newest.min(closing.opened_at).saturating_sub(source.max_disorder));
+        let joins_at = joins_at.filter(|_| before.is_none_or(|before| before.idle));
         let quiet = |since: Instant| closing.closed_at.saturating_duration_since(since) >= source.idle_after;
         Progress {
             source: source.name.clone(),
@@ -169,8 +178,9 @@ impl Book {
             topic: partition.topic.to_string(),
             topic_id: state.topic.id,
             partition: partition.partition,
+            first_offset: before.map_or(state.first_offset, |before| before.first_offset),
             next_offset: state.next_offset,
-            watermark: before.and_then(|before| before.watermark).max(reached),
+            watermark: before.and_then(|before| before.watermark).max(joins_at).max(reached),
             idle: closing.healthy[number] && !state.paused && state.at_end_since.is_some_and(quiet),
         }
     }

@@ -18,13 +18,20 @@ pub struct Health {
 /// Watches each topic's newest epochs that hold at least [`WINDOW_RECORDS`] records together.
 #[derive(Debug, Default)]
 pub struct Breaker {
-    topics: HashMap<(usize, Arc<str>), VecDeque<Health>>,
+    topics: HashMap<(usize, Arc<str>), Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    epochs: VecDeque<Health>,
+    /// The topic pauses. Epochs that were closed before it did say nothing new.
+    tripped: bool,
 }
 
 impl Breaker {
-    /// Adds an epoch's figures of one topic of a source. Returns the window's, if the topic must pause.
+    /// Adds an epoch's figures of one topic of a source. Returns the window's, once, if the topic must pause.
     pub fn epoch(&mut self, source: usize, topic: &Arc<str>, health: Health) -> Option<Health> {
-        let epochs = self.topics.entry((source, topic.clone())).or_default();
+        let Watched { epochs, tripped } = self.topics.entry((source, topic.clone())).or_default();
         epochs.push_back(health);
         let mut sum = Health::default();
         for epoch in epochs.iter() {
@@ -36,7 +43,9 @@ impl Breaker {
             sum.dead -= oldest.dead;
             epochs.pop_front();
         }
-        (sum.records >= WINDOW_RECORDS && sum.dead * 2 > sum.records).then_some(sum)
+        let trips = !*tripped && sum.records >= WINDOW_RECORDS && sum.dead * 2 > sum.records;
+        *tripped |= trips;
+        trips.then_some(sum)
     }
 
     /// Forgets a topic: it was resumed.
@@ -54,10 +63,19 @@ mod tests {
         let (mut breaker, topic) = (Breaker::default(), Arc::from("t"));
         let mut epoch = |records, dead| breaker.epoch(0, &topic, Health { records, dead }).is_some();
         assert!(!epoch(9_000, 9_000), "too few to decide");
-        assert!(epoch(1_000, 0), "9,000 of 10,000");
         assert!(!epoch(9_500, 100), "the first epoch has left the window");
         assert!(!epoch(500, 500));
-        assert!(epoch(20_000, 10_001));
         assert!(!epoch(20_000, 10_000), "half is not over half");
+        assert!(epoch(20_000, 10_001));
+    }
+
+    #[test]
+    fn a_topic_trips_once_until_it_is_reset() {
+        let (mut breaker, topic) = (Breaker::default(), Arc::from("t"));
+        let bad = Health { records: 10_000, dead: 9_000 };
+        assert_eq!(breaker.epoch(0, &topic, bad), Some(bad));
+        assert_eq!(breaker.epoch(0, &topic, bad), None, "an epoch that was closed before the pause");
+        breaker.reset(0, &topic);
+        assert_eq!(breaker.epoch(0, &topic, bad), Some(bad));
     }
 }

@@ -20,8 +20,8 @@ use crate::source::kafka::KafkaSource;
 use book::{Book, Closing};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use thermocline_operators::Router;
-use thermocline_schemas::metadata::{Mapping, Pause};
+use thermocline_operators::{Decision, Router};
+use thermocline_schemas::metadata::{Advice, Mapping, Pause};
 use thermocline_schemas::{Clock, Epoch, EventTime};
 use thermocline_sinks::committer::Committer;
 use tokio::sync::{mpsc, watch as channel};
@@ -193,7 +193,11 @@ impl Coordinator {
 
     async fn commit_ready(&mut self) -> Result<(), PipelineError> {
         while let Some(ready) = self.book.next_ready() {
-            self.save_mappings().await?;
+            // A thread that failed may have dropped records whose offsets this epoch would pass.
+            if self.failures.any() {
+                return Err(self.failures.wait().await);
+            }
+            self.save_mappings().await;
             self.raise_source_errors()?;
             if let Some(manifest) = ready.manifest {
                 if ready.records > 0 {
@@ -226,7 +230,14 @@ impl Coordinator {
         if self.paused.is_empty() {
             return Ok(());
         }
-        let still = self.committer.meta().pauses().await?;
+        let still = match self.committer.meta().pauses().await {
+            Ok(still) => still,
+            Err(error) if error.advice() == Advice::ReadBack => {
+                tracing::warn!(%error, "whether topics were resumed is asked again");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let (kept, resumed): (Vec<Pause>, Vec<Pause>) =
             std::mem::take(&mut self.paused).into_iter().partition(|pause| {
                 still.iter().any(|still| (&still.source, &still.topic) == (&pause.source, &pause.topic))
@@ -245,17 +256,22 @@ impl Coordinator {
         self.sources.iter().find(|source| source.ingress.source() == name)
     }
 
-    async fn save_mappings(&self) -> Result<(), PipelineError> {
-        let mut mappings = vec![];
-        for decision in self.router.take_new_decisions() {
+    /// Lists the mapper's new decisions. They are for people: a store that does not answer loses a line of the list, and
+    /// holds no epoch up.
+    async fn save_mappings(&self) {
+        let as_line = |decision: Decision| {
             let key = format!("{}/{}", decision.shape, decision.domain);
-            mappings.push(Mapping { key, json: serde_json::to_string(&decision)? });
+            Ok(Mapping { key, json: serde_json::to_string(&decision)? })
+        };
+        let decisions = self.router.take_new_decisions().into_iter();
+        let saved = match decisions.map(as_line).collect::<Result<Vec<_>, serde_json::Error>>() {
+            Ok(mappings) if mappings.is_empty() => return,
+            Ok(mappings) => self.committer.meta().save_mappings(self.committer.generation(), &mappings).await,
+            Err(error) => return tracing::warn!(%error, "a mapping cannot be listed"),
+        };
+        if let Err(error) = saved {
+            tracing::warn!(%error, "mappings are not listed");
         }
-        if !mappings.is_empty() {
-            let generation = self.committer.generation();
-            self.committer.meta().save_mappings(generation, &mappings).await?;
-        }
-        Ok(())
     }
 
     /// Proves that no record of a topic that was made anew meanwhile is in the epoch. A broker that does not answer

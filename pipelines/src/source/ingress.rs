@@ -34,6 +34,8 @@ pub struct Taken {
 pub struct PartitionState {
     /// The topic.
     pub topic: Arc<Topic>,
+    /// Where this run began to read.
+    pub first_offset: i64,
     /// Resume offset: everything before it was handed out in this epoch or an earlier one.
     pub next_offset: i64,
     /// The consumer has reached the partition's end, and nothing came since.
@@ -102,7 +104,8 @@ impl Ingress {
     /// Starts a partition at its resume offset. The first thing to call for a partition, before any push.
     pub fn assign(&self, topic: &Arc<Topic>, partition: i32, next_offset: i64) {
         let key = TopicPartition::new(topic.name.clone(), partition);
-        let fresh = PartitionState { topic: topic.clone(), next_offset, at_end_since: None, paused: false };
+        let (topic, first_offset) = (topic.clone(), next_offset);
+        let fresh = PartitionState { topic, first_offset, next_offset, at_end_since: None, paused: false };
         self.state.lock().partitions.insert(key, fresh);
     }
 

@@ -81,6 +81,12 @@ pub trait Meta: Send + Sync + std::fmt::Debug {
     /// What is paused now: cheap enough to ask once a second.
     async fn pauses(&self) -> Result<Vec<Pause>, MetaError>;
 
+    /// The gaps so far: one a hole in a log, so there may be many.
+    async fn gaps(&self) -> Result<Vec<Gap>, MetaError>;
+
+    /// The mapper's newest decisions; of many thousands the oldest are forgotten.
+    async fn mappings(&self) -> Result<Vec<Mapping>, MetaError>;
+
     /// The newest flip of a table: where the search for a mark starts.
     async fn last_flip(&self, table: &TableId) -> Result<Option<LastFlip>, MetaError>;
 

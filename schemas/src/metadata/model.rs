@@ -65,6 +65,8 @@ pub struct Progress {
     pub topic_id: Uuid,
     /// The partition.
     pub partition: i32,
+    /// Where reading began: the store keeps the one that it heard first.
+    pub first_offset: i64,
     /// Resume offset: the next to read.
     pub next_offset: i64,
     /// Event time up to which everything is believed to have arrived; none before the first record.
@@ -381,6 +383,8 @@ pub struct LastFlip {
     pub version: TableVersion,
     /// The run that its mark in the table names.
     pub generation: Generation,
+    /// The newest [`IntentKind::Maintain`] that was flipped; 0 before the first.
+    pub maintained: u64,
 }
 
 /// A reader's claim on a cut.
@@ -413,8 +417,6 @@ pub struct CutView {
     pub progress: Vec<Progress>,
     /// The ids that topics have had.
     pub topic_ids: Vec<TopicId>,
-    /// Gaps so far.
-    pub gaps: Vec<Gap>,
     /// The branches.
     pub branches: Vec<Branch>,
     /// The counts of all time.
@@ -423,8 +425,6 @@ pub struct CutView {
     pub dropped_fields: Vec<(String, u64)>,
     /// What is paused.
     pub pauses: Vec<Pause>,
-    /// The mapper's decisions.
-    pub mappings: Vec<Mapping>,
 }
 
 impl CutView {

@@ -14,9 +14,8 @@ const MOST_SHOWN: usize = 12;
 
 pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
-    let view = engine.meta().newest().await?;
-    let decisions: Vec<Decision> = view
-        .mappings
+    let mappings = engine.meta().mappings().await?;
+    let decisions: Vec<Decision> = mappings
         .iter()
         .map(|mapping| {
             serde_json::from_str(&mapping.json).with_context(|| format!("mapping {} is damaged", mapping.key))

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use thermocline_pipelines::coordinator::Snapshot;
-use thermocline_schemas::metadata::CutView;
+use thermocline_schemas::metadata::{CutView, Gap};
 use thermocline_schemas::time::SystemClock;
 use thermocline_sql::Engine;
 
@@ -26,7 +26,8 @@ pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let view = engine.meta().newest().await?;
     let running = running(&args.data.data);
     if args.json {
-        print_json(&as_json(&view, running.as_ref()))?;
+        let gaps = engine.meta().gaps().await?;
+        print_json(&as_json(&view, &gaps, running.as_ref()))?;
         return Ok(ExitCode::SUCCESS);
     }
     match &running {
@@ -76,7 +77,7 @@ fn print_run(file: &RunFile) {
     }
 }
 
-fn as_json(view: &CutView, running: Option<&RunFile>) -> serde_json::Value {
+fn as_json(view: &CutView, gaps: &[Gap], running: Option<&RunFile>) -> serde_json::Value {
     let rows: serde_json::Map<String, serde_json::Value> = rows_by_table(view)
         .into_iter()
         .map(|(table, [hot, warm, cold])| (table, serde_json::json!({ "hot": hot, "warm": warm, "cold": cold })))
@@ -88,7 +89,7 @@ fn as_json(view: &CutView, running: Option<&RunFile>) -> serde_json::Value {
         "staged_parts": view.parts.len(),
         "rows": rows,
         "progress": view.progress,
-        "gaps": view.gaps,
+        "gaps": gaps,
         "dropped_fields": view.dropped_fields.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "paused": view.pauses,
     })

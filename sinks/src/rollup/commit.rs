@@ -154,10 +154,12 @@ impl Committer {
         since: Option<&TableVersion>,
     ) -> Result<Attempt, SinkError> {
         let keep_from = TableVersion(String::from_utf8_lossy(payload).into_owned());
-        let head = self.stores.tables.maintain(mark, &keep_from, self.started_at).await?;
+        let made = self.stores.tables.maintain(mark, &keep_from, self.started_at).await?;
         let at = self.stores.tables.search(&intent.id, since).await?;
         self.verify(intent, &at)?;
-        Ok(Attempt::Seen(Seen { version: head, marked_by: self.generation }))
+        // Without a commit of ours the table stays where it was: the head may be somebody else's, and carry no mark.
+        let version = made.or_else(|| since.cloned()).unwrap_or(at.head);
+        Ok(Attempt::Seen(Seen { version, marked_by: self.generation }))
     }
 
     /// A table of another store, or one that is newer than our metadata, stops the process.

@@ -145,6 +145,14 @@ impl Meta for SimMeta {
         self.step(self.inner.pauses()).await
     }
 
+    async fn gaps(&self) -> Result<Vec<Gap>, MetaError> {
+        self.step(self.inner.gaps()).await
+    }
+
+    async fn mappings(&self) -> Result<Vec<Mapping>, MetaError> {
+        self.step(self.inner.mappings()).await
+    }
+
     async fn last_flip(&self, table: &TableId) -> Result<Option<LastFlip>, MetaError> {
         self.step(self.inner.last_flip(table)).await
     }

@@ -95,10 +95,14 @@ impl ModelTables {
         kept.map(|version| Arc::clone(&version.rows)).ok_or_else(missing)
     }
 
-    /// Commits whose answer was lost before they took effect may take it now.
+    /// Commits whose answer was lost before they took effect may take it now, and strangers commit when they like.
     pub(super) fn land(&self) {
         let mut tables = self.tables.lock();
         for (id, table) in tables.iter_mut() {
+            if self.chaos.one_in(40) {
+                table.append(None, &[]);
+                self.chaos.count("commits by strangers", 1);
+            }
             for commit in std::mem::take(&mut table.in_flight) {
                 if self.chaos.one_in(3) {
                     let landed = self.apply(id, table, commit).is_some();
@@ -192,7 +196,7 @@ impl ModelTables {
         Ok(searched)
     }
 
-    fn maintain(&self, mark: &Mark, keep_from: &TableVersion) -> Result<TableVersion, SinkError> {
+    fn maintain(&self, mark: &Mark, keep_from: &TableVersion) -> Result<Option<TableVersion>, SinkError> {
         if self.chaos.one_in(10) {
             return Err(SinkError::store("maintaining", "the store is read-only for a moment"));
         }
@@ -203,11 +207,11 @@ impl ModelTables {
             *place = None;
         }
         // Only Iceberg's expiry is a commit.
-        let head = if mark.intent.table.tier == Tier::Cold { table.append(Some(mark.clone()), &[]) } else { head };
+        let made = (mark.intent.table.tier == Tier::Cold).then(|| table.append(Some(mark.clone()), &[]));
         if self.chaos.one_in(10) {
             return Err(SinkError::unknown(&mark.intent, "the answer is lost"));
         }
-        Ok(version(head))
+        Ok(made.map(version))
     }
 
     async fn write(&self, mut rows: SendableRecordBatchStream) -> Result<Staged, SinkError> {
@@ -330,7 +334,7 @@ impl Tables for SimTables {
         mark: &Mark,
         keep_from: &TableVersion,
         _started_at: EventTime,
-    ) -> Result<TableVersion, SinkError> {
+    ) -> Result<Option<TableVersion>, SinkError> {
         self.chaos.turn().await;
         self.inner.maintain(mark, keep_from)
     }

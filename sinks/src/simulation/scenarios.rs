@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
 use parking_lot::Mutex;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use thermocline_schemas::columns::int64;
@@ -120,7 +120,7 @@ impl Tables for Faulty {
         mark: &Mark,
         keep_from: &TableVersion,
         started_at: EventTime,
-    ) -> Result<TableVersion, SinkError> {
+    ) -> Result<Option<TableVersion>, SinkError> {
         self.inner.maintain(mark, keep_from, started_at).await
     }
 
@@ -248,6 +248,24 @@ impl Play {
         view
     }
 
+    /// The metadata store as of now, in a file of its own.
+    fn copy_metadata(&self) -> PathBuf {
+        let copy = self.folder.path().join("older.db");
+        for suffix in ["", "-wal"] {
+            let from = format!("{}{suffix}", self.meta.path().display());
+            std::fs::copy(from, format!("{}{suffix}", copy.display())).unwrap();
+        }
+        copy
+    }
+
+    /// A start over the copy finds that the table knows more.
+    async fn is_refused_as_older(&mut self, copy: &Path) {
+        let meta = SqliteMeta::open_with(copy, Arc::new(SystemClock), Durability::Process).await.unwrap();
+        self.meta = Arc::new(meta);
+        let error = self.start().await.committer.recover().await.expect_err("the table knows more");
+        assert!(matches!(error, SinkError::Newer { .. }), "{error}");
+    }
+
     /// As [`Play::check`], after everything was rolled up.
     async fn check_rolled_up(&self, run: &Run, what: &str) {
         run.committer.roll_up_all().await.unwrap();
@@ -271,6 +289,8 @@ pub(crate) async fn play_all(open: Opener, tier: Tier) {
     columns_come_with_time(&open, tier).await;
     a_pinned_cut_stays_readable(&open, tier).await;
     older_metadata_stops(&open, tier).await;
+    metadata_from_before_an_intent_was_staged_stops(&open, tier).await;
+    maintenance_comes_however_many_rollups_lie_between_two_looks(&open, tier).await;
     another_store_stops(&open, tier).await;
 }
 
@@ -390,16 +410,37 @@ async fn older_metadata_stops(open: &Opener, tier: Tier) {
     play.epochs(&run, 2).await;
     run.committer.roll_up_all().await.unwrap();
     play.epochs(&run, 1).await;
-    let copy = play.folder.path().join("older.db");
-    for suffix in ["", "-wal"] {
-        let from = format!("{}{suffix}", play.meta.path().display());
-        std::fs::copy(from, format!("{}{suffix}", copy.display())).unwrap();
-    }
+    let copy = play.copy_metadata();
     run.committer.roll_up_all().await.unwrap();
-    let meta = SqliteMeta::open_with(&copy, Arc::new(SystemClock), Durability::Process).await.unwrap();
-    play.meta = Arc::new(meta);
-    let error = play.start().await.committer.recover().await.expect_err("the table knows more");
-    assert!(matches!(error, SinkError::Newer { .. }), "{error}");
+    play.is_refused_as_older(&copy).await;
+}
+
+async fn metadata_from_before_an_intent_was_staged_stops(open: &Opener, tier: Tier) {
+    let mut play = Play::new(open, tier).await;
+    let mut run = play.recovered().await;
+    play.epochs(&run, 2).await;
+    let work = run.hold_at(Point::AfterFiles, &play.table).await;
+    let copy = play.copy_metadata();
+    run.tables.go_on.notify_one();
+    work.await.unwrap().unwrap();
+    play.is_refused_as_older(&copy).await;
+}
+
+async fn maintenance_comes_however_many_rollups_lie_between_two_looks(open: &Opener, tier: Tier) {
+    let mut play = Play::new(open, tier).await;
+    let mut run = play.recovered().await;
+    Arc::get_mut(&mut run.committer).expect("nobody else has it").maintain_every = 3;
+    let mut maintained = vec![];
+    for _ in 0..5 {
+        for _ in 0..2 {
+            play.epochs(&run, 1).await;
+            run.committer.roll_up_all().await.unwrap();
+        }
+        maintained.push(run.committer.clean_up().await.unwrap().tables.len());
+    }
+    // Intents 1 to 3 are the creation and two rollups, 4 is maintenance, 5 to 8 are rollups, 9 is maintenance, and so on.
+    assert_eq!(maintained, [1, 0, 1, 0, 1], "{tier}");
+    play.check_rolled_up(&run, "after maintenance").await;
 }
 
 async fn another_store_stops(open: &Opener, tier: Tier) {

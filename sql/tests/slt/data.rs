@@ -127,6 +127,7 @@ fn progress(table: &str, number: usize, epoch: u64) -> Progress {
         topic: topic(table),
         topic_id: uuid::Uuid::from_u128(number as u128 + 1),
         partition: 0,
+        first_offset: 0,
         next_offset: if epoch == 1 { 6 } else { 8 },
         watermark: Some(NOW),
         idle: false,

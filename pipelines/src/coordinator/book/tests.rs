@@ -14,7 +14,7 @@ fn book(workers: usize) -> Book {
 
 fn closing(epoch: u64, next_offset: i64, at_end_since: Option<Instant>, closed_at: Instant) -> Closing {
     let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::from_u128(1) });
-    let state = PartitionState { topic, next_offset, at_end_since, paused: false };
+    let state = PartitionState { topic, first_offset: 0, next_offset, at_end_since, paused: false };
     let partitions = [(TopicPartition::new("t", 0), state)].into();
     let source = ClosedEpoch { partitions, records: 2, charged_bytes: 7, ..ClosedEpoch::default() };
     Closing { epoch: Epoch(epoch), opened_at: 1_000, closed_at, sources: vec![source], healthy: vec![true] }

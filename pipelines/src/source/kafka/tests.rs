@@ -315,6 +315,7 @@ fn records_that_retention_took_stop_the_start_with_the_embedded_broker() {
         topic: topic.clone(),
         topic_id: found.topic.id,
         partition: 0,
+        first_offset: 0,
         next_offset: 0,
         watermark: None,
         idle: false,

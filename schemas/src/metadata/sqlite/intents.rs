@@ -151,16 +151,12 @@ pub(super) async fn flip(
     let columns = if intent.kind == IntentKind::Evolve { columns } else { columns_before };
 
     if flip.took_parts && intent.kind == IntentKind::Rollup {
-        for Part { id: part, part: taken, .. } in &intent.parts {
+        for Part { part: taken, .. } in &intent.parts {
             rows += int(taken.rows)?;
             least = Some(least.map_or(taken.event_time.0, |least| least.min(taken.event_time.0)));
             greatest = Some(greatest.map_or(taken.event_time.1, |greatest| greatest.max(taken.event_time.1)));
-            sqlx::query("UPDATE parts SET removed_cut = ? WHERE part = ?")
-                .bind(at)
-                .bind(part.0)
-                .execute(&mut *connection)
-                .await?;
         }
+        remove_parts(connection, &intent.parts, at).await?;
     }
     sqlx::query(
         "INSERT INTO versions (name, tier, version, rows, least, greatest, columns, intent, marked_by, added_cut)
@@ -178,8 +174,28 @@ pub(super) async fn flip(
     .bind(at)
     .execute(&mut *connection)
     .await?;
+    if intent.kind == IntentKind::Maintain {
+        sqlx::query("UPDATE counters SET maintained = ? WHERE name = ? AND tier = ?")
+            .bind(int(id.number)?)
+            .bind(name)
+            .bind(tier)
+            .execute(&mut *connection)
+            .await?;
+    }
     delete(connection, &id.table).await?;
     Ok(cut)
+}
+
+/// From cut `at` on, the parts are staged no more.
+async fn remove_parts(connection: &mut SqliteConnection, parts: &[Part], at: i64) -> Result<(), MetaError> {
+    for part in parts {
+        sqlx::query("UPDATE parts SET removed_cut = ? WHERE part = ?")
+            .bind(at)
+            .bind(part.id.0)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// The cut of an intent that is flipped already.
@@ -275,14 +291,16 @@ pub(super) async fn last_flip(
     connection: &mut SqliteConnection,
     table: &TableId,
 ) -> Result<Option<LastFlip>, MetaError> {
-    let row: Option<(i64, String, i64)> = sqlx::query_as(
-        "SELECT intent, version, marked_by FROM versions WHERE name = ? AND tier = ? AND removed_cut IS NULL",
+    let row: Option<(i64, String, i64, i64)> = sqlx::query_as(
+        "SELECT intent, version, marked_by, maintained FROM versions JOIN counters USING (name, tier)
+         WHERE name = ? AND tier = ? AND removed_cut IS NULL",
     )
     .bind(table.name.as_str())
     .bind(table.tier.as_str())
     .fetch_optional(connection)
     .await?;
-    let Some((intent, version, marked_by)) = row else { return Ok(None) };
+    let Some((intent, version, marked_by, maintained)) = row else { return Ok(None) };
     let generation = Generation(count(marked_by)?);
-    Ok(Some(LastFlip { intent: count(intent)?, version: TableVersion(version), generation }))
+    let maintained = count(maintained)?;
+    Ok(Some(LastFlip { intent: count(intent)?, version: TableVersion(version), generation, maintained }))
 }

@@ -131,8 +131,8 @@ async fn advance(connection: &mut SqliteConnection, progress: &Progress) -> Resu
         }
     }
     sqlx::query(
-        "INSERT INTO progress (source, topic, partition, cluster_id, topic_id, next_offset, watermark, idle)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO progress (source, topic, partition, cluster_id, topic_id, first_offset, next_offset, watermark, idle)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET
              cluster_id = excluded.cluster_id, next_offset = excluded.next_offset, idle = excluded.idle,
              watermark = max(coalesce(watermark, excluded.watermark), coalesce(excluded.watermark, watermark))",
@@ -142,6 +142,7 @@ async fn advance(connection: &mut SqliteConnection, progress: &Progress) -> Resu
     .bind(progress.partition)
     .bind(&progress.cluster_id)
     .bind(progress.topic_id.to_string())
+    .bind(progress.first_offset)
     .bind(progress.next_offset)
     .bind(progress.watermark)
     .bind(progress.idle)

@@ -14,8 +14,8 @@ mod tests;
 mod view;
 
 use super::{
-    BranchId, CutView, Durability, Flip, Intent, IntentId, IntentPlan, LastFlip, Manifest, Mapping, Meta, MetaError,
-    NewBranch, OffsetReset, Pause, Pin, References, RunInfo, Victims,
+    BranchId, CutView, Durability, Flip, Gap, Intent, IntentId, IntentPlan, LastFlip, Manifest, Mapping, Meta,
+    MetaError, NewBranch, OffsetReset, Pause, Pin, References, RunInfo, Victims,
 };
 use crate::time::Clock;
 use crate::{Cut, EventTime, Generation, TableId, TableSchema};
@@ -28,7 +28,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// The file's format, in SQLite's `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// Records with names for data make ever new shapes; the list of what was decided is for people.
+const MOST_MAPPINGS: i64 = 10_000;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// [`Meta`] in one SQLite file.
@@ -307,6 +309,10 @@ impl Meta for SqliteMeta {
             .execute(&mut *transaction)
             .await?;
         }
+        sqlx::query("DELETE FROM mappings WHERE rowid <= (SELECT max(rowid) FROM mappings) - ?")
+            .bind(MOST_MAPPINGS)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -377,6 +383,14 @@ impl Meta for SqliteMeta {
 
     async fn pauses(&self) -> Result<Vec<Pause>, MetaError> {
         branches::pauses(&mut *self.reader.lock().await).await
+    }
+
+    async fn gaps(&self) -> Result<Vec<Gap>, MetaError> {
+        view::gaps(&mut *self.reader.lock().await).await
+    }
+
+    async fn mappings(&self) -> Result<Vec<Mapping>, MetaError> {
+        view::mappings(&mut *self.reader.lock().await).await
     }
 
     async fn last_flip(&self, table: &TableId) -> Result<Option<LastFlip>, MetaError> {

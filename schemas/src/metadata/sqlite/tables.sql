@@ -1,4 +1,4 @@
--- Format 1. What a reader sees has the cut that added it and, later, the cut that removed it.
+-- Format 2. What a reader sees has the cut that added it and, later, the cut that removed it.
 
 CREATE TABLE store (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -91,6 +91,7 @@ CREATE TABLE counters (
     name TEXT NOT NULL,
     tier TEXT NOT NULL,
     newest INTEGER NOT NULL,
+    maintained INTEGER NOT NULL DEFAULT 0,  -- the newest maintenance that was flipped
     PRIMARY KEY (name, tier)
 );
 
@@ -107,6 +108,7 @@ CREATE TABLE progress (
     partition INTEGER NOT NULL,
     cluster_id TEXT NOT NULL,
     topic_id TEXT NOT NULL,
+    first_offset INTEGER NOT NULL DEFAULT 0,
     next_offset INTEGER NOT NULL,
     watermark INTEGER,
     idle INTEGER NOT NULL,

@@ -49,12 +49,10 @@ pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<CutView,
         lagging: lagging(connection).await?,
         progress: progress(connection).await?,
         topic_ids: topic_ids(connection).await?,
-        gaps: gaps(connection).await?,
         branches: branches(connection).await?,
         conservation: conservation(connection).await?,
         dropped_fields: dropped_fields(connection).await?,
         pauses: super::branches::pauses(connection).await?,
-        mappings: mappings(connection).await?,
     })
 }
 
@@ -97,18 +95,19 @@ async fn lagging(connection: &mut SqliteConnection) -> Result<Vec<crate::TableId
     rows.iter().map(|(name, tier)| table_id(name, tier)).collect()
 }
 
-type ProgressRow = (String, String, String, String, i32, i64, Option<i64>, bool);
+type ProgressRow = (String, String, String, String, i32, i64, i64, Option<i64>, bool);
 
 async fn progress(connection: &mut SqliteConnection) -> Result<Vec<Progress>, MetaError> {
     let rows: Vec<ProgressRow> = sqlx::query_as(
-        "SELECT source, cluster_id, topic, topic_id, partition, next_offset, watermark, idle FROM progress
+        "SELECT source, cluster_id, topic, topic_id, partition, first_offset, next_offset, watermark, idle FROM progress
          ORDER BY source, topic, partition",
     )
     .fetch_all(connection)
     .await?;
-    let progress = |(source, cluster_id, topic, topic_id, partition, next_offset, watermark, idle): ProgressRow| {
+    let progress = |row: ProgressRow| {
+        let (source, cluster_id, topic, topic_id, partition, first_offset, next_offset, watermark, idle) = row;
         let topic_id = parse_uuid(&topic_id)?;
-        Ok(Progress { source, cluster_id, topic, topic_id, partition, next_offset, watermark, idle })
+        Ok(Progress { source, cluster_id, topic, topic_id, partition, first_offset, next_offset, watermark, idle })
     };
     rows.into_iter().map(progress).collect()
 }
@@ -124,7 +123,8 @@ async fn topic_ids(connection: &mut SqliteConnection) -> Result<Vec<TopicId>, Me
     rows.into_iter().map(topic_id).collect()
 }
 
-async fn gaps(connection: &mut SqliteConnection) -> Result<Vec<Gap>, MetaError> {
+/// Every gap, by place.
+pub(super) async fn gaps(connection: &mut SqliteConnection) -> Result<Vec<Gap>, MetaError> {
     let rows: Vec<(String, String, i32, String, i64, i64)> = sqlx::query_as(
         "SELECT source, topic, partition, kind, first_offset, last_offset FROM gaps
          ORDER BY source, topic, partition, first_offset",
@@ -179,7 +179,8 @@ async fn dropped_fields(connection: &mut SqliteConnection) -> Result<Vec<(String
     rows.into_iter().map(|(source, fields)| Ok((source, count(fields)?))).collect()
 }
 
-async fn mappings(connection: &mut SqliteConnection) -> Result<Vec<Mapping>, MetaError> {
+/// The mapper's decisions that are kept, by key.
+pub(super) async fn mappings(connection: &mut SqliteConnection) -> Result<Vec<Mapping>, MetaError> {
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT key, json FROM mappings ORDER BY key").fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(key, json)| Mapping { key, json }).collect())

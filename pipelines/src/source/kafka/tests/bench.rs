@@ -282,6 +282,7 @@ fn progress(key: &TopicPartition, state: &crate::source::ingress::PartitionState
         topic: key.topic.to_string(),
         topic_id: state.topic.id,
         partition: key.partition,
+        first_offset: 0,
         next_offset: state.next_offset,
         watermark: None,
         idle: false,
