@@ -74,7 +74,7 @@ pub struct Handles {
 const CLIENT_SHARE: usize = 4;
 
 /// Runs `pipelines` until everything is read (`once`), somebody stops it, or something fails. Rollups and clean-up go on
-/// beside; a newer run on the same data directory ends this one within a second, also while it is idle.
+/// beside; a newer run on the same data directory ends this one within two seconds, also while it is idle.
 ///
 /// # Errors
 /// See [`PipelineError`]; whatever was committed before stays committed.
@@ -100,7 +100,7 @@ pub async fn run(
             branches: branches.get(&source.name).cloned().unwrap_or_default(),
         })
         .collect();
-    let sources = tokio::task::block_in_place(|| start_sources(&config, pipelines, &graphs, &view))?;
+    let sources = stores.committer.while_ours(start_sources(&config, pipelines, &graphs, &view)).await?;
     let dataflow = Dataflow {
         sources: graphs.clone(),
         router: stores.router.clone(),
@@ -185,14 +185,15 @@ fn source_infos(pipelines: &Pipelines, graphs: &[SourceGraph]) -> Vec<SourceInfo
     .collect()
 }
 
-fn start_sources(
+/// Starts the clients, on a thread that may wait for the broker. Dropped half-way, that thread ends by itself.
+async fn start_sources(
     config: &RunConfig,
     pipelines: &Pipelines,
     graphs: &[SourceGraph],
     view: &CutView,
 ) -> Result<Vec<SourceRun>, PipelineError> {
     let queue_bytes = config.budget_bytes / CLIENT_SHARE / pipelines.sources.len().max(1);
-    let mut sources = vec![];
+    let mut starting = vec![];
     for (source, graph) in pipelines.sources.iter().zip(graphs) {
         let pattern = source.pattern.clone();
         let kafka = KafkaConfig {
@@ -203,10 +204,17 @@ fn start_sources(
             paused: paused_topics(view, &source.name),
             ..KafkaConfig::new(&config.bootstrap, move |topic| pattern.matches(topic))
         };
-        let kafka = KafkaSource::start(kafka, graph.ingress.clone(), view.progress.clone())?;
-        sources.push(SourceRun { ingress: graph.ingress.clone(), kafka });
+        starting.push((kafka, graph.ingress.clone()));
     }
-    Ok(sources)
+    let progress = view.progress.clone();
+    let start = move || {
+        let start = |(kafka, ingress): (KafkaConfig, Arc<Ingress>)| {
+            let kafka = KafkaSource::start(kafka, ingress.clone(), progress.clone())?;
+            Ok(SourceRun { ingress, kafka })
+        };
+        starting.into_iter().map(start).collect::<Result<Vec<_>, PipelineError>>()
+    };
+    tokio::task::spawn_blocking(start).await.map_err(PipelineError::Thread)?
 }
 
 fn paused_topics(view: &CutView, source: &str) -> BTreeSet<String> {

@@ -74,9 +74,27 @@ pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpE
     let data = DataDir::open(&args.data.data, durability).await?;
     // First the fence, then the broker's lock: an older run lets go of it when it finds itself fenced.
     let committer = setup::take_over(&data, durability).await?;
-    let broker = start_broker(args, &data).await?;
+    let how = match work(args, &prepared, &data, &committer, stop).await {
+        Ok(how) => how,
+        // A newer run sweeps what the older one left: failures that come of it have their reason in the fence.
+        Err(error) => return Err(committer.lost().await.map_or(error, anyhow::Error::from)),
+    };
+    let _ = std::fs::remove_file(data.path.join(crate::data_dir::RUN_FILE));
+    Ok(UpEnded { how, view: data.meta.newest().await? })
+}
+
+/// What is done with the right to write.
+async fn work(
+    args: &UpArgs,
+    prepared: &Prepared,
+    data: &DataDir,
+    committer: &Arc<Committer>,
+    stop: watch::Receiver<bool>,
+) -> Result<Ended> {
+    let broker = committer.while_ours(start_broker(args, data)).await?;
     let bootstrap = args.kafka.clone().or_else(|| broker.as_ref().map(Broker::bootstrap)).unwrap_or_default();
-    committer.recover().await.context("what the last run left open cannot be finished")?;
+    let recovered = committer.while_ours(committer.recover()).await;
+    recovered.context("what the last run left open cannot be finished")?;
     let stores = Stores {
         committer: committer.clone(),
         router: prepared.router.clone(),
@@ -91,17 +109,16 @@ pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpE
         budget_bytes: args.memory_mib as usize * 1024 * 1024,
         epoch_interval: args.epoch_interval,
         discover_every: Duration::from_secs(5),
-        durability,
+        durability: if args.no_sync { Durability::Process } else { Durability::Disk },
         once: args.once,
     };
     progress::print_banner(&data.path, &bootstrap, &prepared.files, broker.is_some());
-    let how = run_pipelines(config, &prepared.pipelines, stores, &committer, stop).await;
+    let how = run_pipelines(config, &prepared.pipelines, stores, committer, stop).await;
     // The broker goes last: clients of the run must not see it vanish. Whatever became of the run, it is shut down.
     if let Some(broker) = broker {
         broker.shutdown().await;
     }
-    let _ = std::fs::remove_file(data.path.join(crate::data_dir::RUN_FILE));
-    Ok(UpEnded { how: how?, view: data.meta.newest().await? })
+    how
 }
 
 async fn start_broker(args: &UpArgs, data: &DataDir) -> Result<Option<Broker>> {
@@ -127,8 +144,10 @@ async fn run_pipelines(
     shown.abort();
     let ended = ended?;
     if !matches!(ended, Ended::Stopped) {
-        committer.roll_up_all().await.context("the staged parts cannot be rolled up")?;
-        committer.clean_up().await.context("what nobody needs cannot be deleted")?;
+        let roll_up = committer.while_ours(committer.roll_up_all());
+        roll_up.await.context("the staged parts cannot be rolled up")?;
+        let clean_up = committer.while_ours(committer.clean_up());
+        clean_up.await.context("what nobody needs cannot be deleted")?;
     }
     Ok(ended)
 }
