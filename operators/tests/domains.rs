@@ -73,3 +73,10 @@ fn records_in_formats_of_known_systems_find_their_domains() {
         assert!(*by_topic >= 0.70, "{domain}: {by_topic}");
     }
 }
+
+#[test]
+fn records_of_systems_that_nobody_has_looked_at_find_their_domains() {
+    let (shares, times) = measure(include_str!("data/unseen.jsonl"));
+    assert!(mean(&shares) >= 0.70, "{shares:?}");
+    assert!(times >= 0.80, "{times}");
+}

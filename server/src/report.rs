@@ -4,8 +4,7 @@ use crate::cli::{Format, LogFormat};
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::util::display::FormatOptions;
-use std::io::Write;
-use thermocline_sql::Answer;
+use thermocline_sql::{Answer, Rows};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging on standard error. Without -v only what a person should look at.
@@ -23,34 +22,48 @@ pub(crate) fn start_logging(format: LogFormat, verbose: u8) {
     }
 }
 
-/// Prints an answer to standard output.
-pub(crate) fn print_answer(answer: &Answer, format: Format) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+/// Prints the rows of an answer to standard output: JSON and CSV as they come, a table when all are there.
+pub(crate) async fn print_answer(mut rows: Rows, format: Format) -> Result<()> {
     match format {
-        Format::Table => writeln!(out, "{}", table(&answer.batches, answer)?)?,
-        Format::Json => {
-            let mut writer = arrow::json::WriterBuilder::new()
-                .with_explicit_nulls(true)
-                .build::<_, arrow::json::writer::LineDelimited>(&mut out);
-            answer.batches.iter().try_for_each(|batch| writer.write(batch))?;
-            writer.finish()?;
-        }
-        Format::Csv => {
-            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut out);
-            if answer.rows() == 0 {
-                writer.write(&RecordBatch::new_empty(answer.schema.clone()))?;
+        Format::Table => {
+            let mut answer = Answer { schema: rows.schema(), batches: vec![] };
+            while let Some(batch) = rows.next().await? {
+                answer.batches.push(batch);
             }
-            answer.batches.iter().filter(|batch| batch.num_rows() > 0).try_for_each(|batch| writer.write(batch))?;
+            print_table(&answer)
         }
+        Format::Json => print_json_rows(rows).await,
+        Format::Csv => print_csv(rows).await,
+    }
+}
+
+async fn print_json_rows(mut rows: Rows) -> Result<()> {
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::LineDelimited>(std::io::stdout().lock());
+    while let Some(batch) = rows.next().await? {
+        writer.write(&batch)?;
+    }
+    Ok(writer.finish()?)
+}
+
+async fn print_csv(mut rows: Rows) -> Result<()> {
+    let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout().lock());
+    // The header comes with the first batch, and there may be none.
+    writer.write(&RecordBatch::new_empty(rows.schema()))?;
+    while let Some(batch) = rows.next().await? {
+        writer.write(&batch)?;
     }
     Ok(())
 }
 
-fn table(batches: &[RecordBatch], answer: &Answer) -> Result<String> {
+/// Prints an answer as a table for people.
+pub(crate) fn print_table(answer: &Answer) -> Result<()> {
     let options = FormatOptions::default().with_display_error(true);
     let empty = [RecordBatch::new_empty(answer.schema.clone())];
-    let batches = if batches.is_empty() { &empty } else { batches };
-    Ok(arrow::util::pretty::pretty_format_batches_with_options(batches, &options)?.to_string())
+    let batches = if answer.batches.is_empty() { &empty } else { &*answer.batches };
+    println!("{}", arrow::util::pretty::pretty_format_batches_with_options(batches, &options)?);
+    Ok(())
 }
 
 /// Prints one JSON object to standard output.

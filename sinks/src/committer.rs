@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thermocline_schemas::metadata::{Advice, CutView, Intent, Manifest, Meta, MetaError, RunInfo};
 use thermocline_schemas::time::{Clock, MICROS_PER_SECOND};
 use thermocline_schemas::{Cut, EventTime, Generation, TableId, TableSchema};
@@ -174,7 +174,7 @@ impl Committer {
     /// Rolls up what is due and deletes what nobody can see, for ever. Returns on what no repetition helps: a fence, a
     /// table of another store, metadata older than a table. May be dropped at any time.
     pub async fn tend(&self) -> SinkError {
-        let mut cleaned_at = self.stores.clock.now();
+        let mut cleaned_at = Instant::now();
         loop {
             if let Err(error) = self.roll_up_due().await {
                 if must_stop(&error) {
@@ -182,9 +182,8 @@ impl Committer {
                 }
                 warn!(error = &error as &dyn std::error::Error, "rollups are delayed");
             }
-            let now = self.stores.clock.now();
-            if now - cleaned_at >= CLEAN_EVERY.as_micros() as i64 {
-                cleaned_at = now;
+            if cleaned_at.elapsed() >= CLEAN_EVERY {
+                cleaned_at = Instant::now();
                 if let Err(error) = self.clean_up().await {
                     if must_stop(&error) {
                         return error;

@@ -12,4 +12,4 @@ pub mod verify;
 
 pub use engine::Engine;
 pub use error::SqlError;
-pub use session::{Answer, Session};
+pub use session::{Answer, Rows, Session};

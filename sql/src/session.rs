@@ -7,6 +7,7 @@ use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::StreamExt;
 use std::path::Path;
 use std::sync::Arc;
 use thermocline_schemas::metadata::{CutView, Gap, Meta};
@@ -43,6 +44,30 @@ pub struct Answer {
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
+}
+
+/// The rows of an answer as they come. The cut must stay pinned until the last of them.
+pub struct Rows(SendableRecordBatchStream);
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("schema", &self.schema()).finish_non_exhaustive()
+    }
+}
+
+impl Rows {
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    /// The next rows; none after the last. May be dropped half-way: the batch is lost.
+    ///
+    /// # Errors
+    /// [`SqlError`]: what came before it is not the whole answer.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, SqlError> {
+        self.0.next().await.transpose().map_err(SqlError::of)
+    }
 }
 
 impl Answer {
@@ -88,22 +113,24 @@ impl Session {
     /// # Errors
     /// [`SqlError`]: the statement writes, is wrong, or failed half-way. An answer is whole or an error.
     pub async fn query(&self, sql: &str) -> Result<Answer, SqlError> {
-        let stream = self.stream(sql).await?;
-        let schema = stream.schema();
-        let batches = datafusion::physical_plan::common::collect(stream).await.map_err(SqlError::of)?;
-        Ok(Answer { schema, batches })
+        let mut rows = self.stream(sql).await?;
+        let mut answer = Answer { schema: rows.schema(), batches: vec![] };
+        while let Some(batch) = rows.next().await? {
+            answer.batches.push(batch);
+        }
+        Ok(answer)
     }
 
-    /// Answers one statement, batch by batch. The cut stays pinned until the last of them.
+    /// Answers one statement, batch by batch.
     ///
     /// # Errors
-    /// As [`Session::query`]; an error may also come in the stream's stead of a batch.
-    pub async fn stream(&self, sql: &str) -> Result<SendableRecordBatchStream, SqlError> {
+    /// As [`Session::query`]; an error may also come in the stead of a batch.
+    pub async fn stream(&self, sql: &str) -> Result<Rows, SqlError> {
         let context = if sql.contains(system::EMBEDDING) { &self.with_embedding } else { &self.context };
         let plan = context.state().create_logical_plan(sql).await.map_err(SqlError::of)?;
         guard::only_reads(&plan)?;
         let frame = context.execute_logical_plan(plan).await.map_err(SqlError::of)?;
-        frame.execute_stream().await.map_err(SqlError::of)
+        frame.execute_stream().await.map(Rows).map_err(SqlError::of)
     }
 }
 

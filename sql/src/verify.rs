@@ -5,7 +5,6 @@
 
 use crate::{Session, SqlError};
 use arrow::array::{Array, RecordBatch};
-use futures::StreamExt;
 use roaring::RoaringTreemap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,9 +145,8 @@ pub async fn verify(session: &Session) -> Result<Verified, SqlError> {
         let more = if dead { "source" } else { system::ORDINAL };
         let name = table.name.as_str().replace('.', "\".\"");
         let sql = format!("SELECT _branch, _topic, _partition, _offset, {more} FROM \"{name}\"");
-        let mut stream = session.stream(&sql).await?;
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(SqlError::of)?;
+        let mut rows = session.stream(&sql).await?;
+        while let Some(batch) = rows.next().await? {
             if dead { scanned.dead_letters(&expected, &batch)? } else { scanned.rows(&expected, &batch)? }
         }
     }

@@ -1,6 +1,6 @@
 //! `thermocline demo`: the real records that ship, from topics into three tiers, and questions over them.
 
-use crate::cli::{DataArg, DemoArgs, Format, UpArgs};
+use crate::cli::{DataArg, DemoArgs, UpArgs};
 use crate::commands::broker::FOLDER;
 use crate::commands::produce::{ago, days, with_progress};
 use crate::commands::up::{self, progress::print_rows};
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         let asked = Instant::now();
         let answer = session.query(&question.sql).await.with_context(|| question.sql.clone())?;
         println!("\n{}\n{}", question.title, question.sql);
-        report::print_answer(&answer, Format::Table)?;
+        report::print_table(&answer)?;
         println!("{} rows, {} ms", thousands(answer.rows() as u64), asked.elapsed().as_millis());
     }
     println!(

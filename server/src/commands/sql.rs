@@ -17,8 +17,10 @@ pub(crate) async fn run(args: SqlArgs) -> Result<ExitCode> {
     }
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
     let session = engine.session().await?;
-    let answer = session.query(&sql).await?;
+    let printed = match session.stream(&sql).await {
+        Ok(rows) => report::print_answer(rows, args.format).await,
+        Err(error) => Err(error.into()),
+    };
     session.close().await;
-    report::print_answer(&answer, args.format)?;
-    Ok(ExitCode::SUCCESS)
+    printed.map(|()| ExitCode::SUCCESS)
 }

@@ -93,7 +93,10 @@ impl Committer {
                     certain = false;
                     None
                 }
-                Ok(Attempt::Conflict) => None,
+                Ok(Attempt::Conflict) => {
+                    let what = format!("committing {}", intent.id);
+                    Some(SinkError::store(what, "somebody else commits to the table at the same time"))
+                }
                 Err(error) if must_stop(&error) => return Err(self.or_fence(error).await),
                 Err(error) => {
                     certain &= matches!(error, SinkError::Store { .. } | SinkError::Schema(_));
