@@ -139,12 +139,13 @@ fn slashed(bytes: &[u8]) -> Option<(EventTime, usize)> {
 fn twelve_hours(bytes: &[u8]) -> Option<(i64, usize)> {
     let mut at = 0;
     let hour = one_or_two(bytes, &mut at)?;
-    let mut padded = [b'0'; 24];
+    // Minutes and below are read as those of midnight; what stands after them in the line, no further than a fraction goes.
     let rest = bytes.get(at..)?;
     let length = rest.len().min(22);
-    padded[2..2 + length].copy_from_slice(&rest[..length]);
+    let mut at_midnight = [b'0'; 24];
+    at_midnight[2..2 + length].copy_from_slice(&rest[..length]);
     let mut end = 0;
-    let minutes = timestamp::time_of_day(&padded, &mut end)?;
+    let minutes = timestamp::time_of_day(&at_midnight[..2 + length], &mut end)?;
     at += end - 2;
     let hour = match bytes.get(at..at + 3) {
         Some(b" AM" | b" am") if hour <= 12 => (hour % 12, at += 3).0,
@@ -257,6 +258,32 @@ mod tests {
     use super::*;
 
     const TIME: EventTime = 1_795_253_400_000_000;
+
+    #[test]
+    fn times_that_break_off_are_read_as_far_as_they_go_or_not_at_all() {
+        for text in ["1/2/2026 9:30:1", "11/21/2026 9:3", "1/2/2026 9:", "12/05/26 10:", "[26/11/21 09:", "1/2/2026 9"]
+        {
+            assert_eq!(whole(text), None, "{text}");
+            at_start_of_line(text);
+            at_start_of_line(&format!("backup started {text}"));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,80}") {
+            whole(&text);
+            at_start_of_line(&text);
+        }
+
+        #[test]
+        fn no_text_that_looks_like_a_time_panics(
+            text in "[\\[ a-z]{0,4}[0-9]{1,4}[/ .:-][0-9A-Za-zé]{1,3}[/ .:-][0-9]{2,4}[ T:,]{0,2}[0-9]{0,2}:?[0-9]{0,2}:?[0-9]{0,3}[., APMapmZ+-]{0,4}[0-9é]{0,12}"
+        ) {
+            whole(&text);
+            at_start_of_line(&text);
+        }
+    }
 
     #[test]
     fn whole_texts_are_read_in_the_formats_of_the_world() {
