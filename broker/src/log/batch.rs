@@ -119,6 +119,9 @@ impl BatchHeader {
         if header.producer_id >= 0 && (header.producer_epoch < 0 || header.base_sequence < 0) {
             return Err(BatchError::Invalid("the batch has a producer id but no epoch or sequence number"));
         }
+        if header.is_plain() && !records_add_up(batch, header.records) {
+            return Err(BatchError::Invalid("the records of the batch do not add up to what its header says"));
+        }
         Ok(header)
     }
 
@@ -160,6 +163,41 @@ pub(crate) fn plain_records(batch: &[u8]) -> impl Iterator<Item = (i64, i64)> + 
         let offset_delta = varint(&mut record)?;
         Some((offset_delta, timestamp_delta))
     })
+}
+
+/// Whether the bytes behind the header are exactly `count` records with the offsets 0, 1, 2 and so on. A batch with a
+/// right checksum over wrong records would stop every reader of its partition, for ever.
+fn records_add_up(batch: &[u8], count: i32) -> bool {
+    let mut rest = batch.get(HEADER_BYTES..).unwrap_or(&[]);
+    (0..i64::from(count)).all(|index| skip_record(&mut rest, index).is_some()) && rest.is_empty()
+}
+
+/// Takes one record off `bytes`, if it is whole and has this offset delta.
+fn skip_record(bytes: &mut &[u8], index: i64) -> Option<()> {
+    let length = usize::try_from(varint(bytes)?).ok()?;
+    let mut record = bytes.get(..length)?;
+    *bytes = &bytes[length..];
+    record = record.get(1..)?;
+    let _timestamp_delta = varint(&mut record)?;
+    if varint(&mut record)? != index {
+        return None;
+    }
+    skip_bytes(&mut record)?;
+    skip_bytes(&mut record)?;
+    for _ in 0..u64::try_from(varint(&mut record)?).ok()? {
+        skip_bytes(&mut record)?;
+        skip_bytes(&mut record)?;
+    }
+    record.is_empty().then_some(())
+}
+
+/// Takes a length and so many bytes off `record`; -1 stands for none.
+fn skip_bytes(record: &mut &[u8]) -> Option<()> {
+    match varint(record)? {
+        -1 => {}
+        length => *record = record.get(usize::try_from(length).ok()?..)?,
+    }
+    Some(())
 }
 
 /// A zigzag variable-length integer.
@@ -267,6 +305,33 @@ mod tests {
         let crc = crc32c::crc32c(&transactional[21..]);
         transactional[17..21].copy_from_slice(&crc.to_be_bytes());
         assert!(matches!(BatchHeader::accept(&transactional), Err(BatchError::Invalid(_))));
+    }
+
+    /// The batch with a checksum that fits what it holds now.
+    fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let crc = crc32c::crc32c(&bytes[CHECKED_FROM..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn records_that_do_not_add_up_are_refused_although_the_checksum_fits() {
+        let good = batch(Wanted { records: 3, ..Wanted::default() });
+        // The first record's length, its offset delta, its value's length, and the records' number.
+        for (at, byte) in [(HEADER_BYTES, 2), (HEADER_BYTES + 3, 4), (HEADER_BYTES + 5, 126), (HEADER_BYTES + 5, 3)] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            assert!(matches!(BatchHeader::accept(&signed(bad)), Err(BatchError::Invalid(_))), "byte {at} is {byte}");
+        }
+        let mut fewer = good.clone();
+        fewer[23..27].copy_from_slice(&1_i32.to_be_bytes());
+        fewer[57..61].copy_from_slice(&2_i32.to_be_bytes());
+        assert!(matches!(BatchHeader::accept(&signed(fewer)), Err(BatchError::Invalid(_))));
+        let mut compressed = good.clone();
+        compressed[22] |= 1;
+        compressed[HEADER_BYTES] = 2;
+        assert!(BatchHeader::accept(&signed(compressed)).is_ok(), "compressed records are taken as they are");
+        assert!(BatchHeader::accept(&signed(good)).is_ok());
     }
 
     #[test]
