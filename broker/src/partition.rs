@@ -76,11 +76,18 @@ impl Partition {
     }
 
     /// Makes everything appended so far as durable as the fsync policy promises, and visible.
+    ///
+    /// After a failed fsync this refuses for good: a second fsync may succeed although the pages of the first were
+    /// dropped, and would acknowledge records that the disk does not hold.
     pub(crate) fn commit(&self) -> Result<(), LogError> {
         if self.fsync == Fsync::Never {
             return Ok(());
         }
-        let target = self.log.lock().end_offset();
+        let target = {
+            let log = self.log.lock();
+            log.check_sound()?;
+            log.end_offset()
+        };
         if self.high_watermark() >= target {
             return Ok(());
         }
@@ -91,6 +98,7 @@ impl Partition {
         let (seals, (file, end), bytes) = {
             let mut log = self.log.lock();
             self.check_not_deleted()?;
+            log.check_sound()?;
             (log.take_seals(), log.sync_point(), self.appended_bytes.load(Ordering::Relaxed))
         };
         let synced = seals.into_iter().try_for_each(|seal| seal.run()).and_then(|()| file.sync_data());
@@ -113,12 +121,20 @@ impl Partition {
     pub(crate) fn seal_ended(&self) -> io::Result<()> {
         let _one_at_a_time = self.syncing.lock();
         let seals = self.log.lock().take_seals();
-        seals.into_iter().try_for_each(|seal| seal.run())
+        let sealed = seals.into_iter().try_for_each(|seal| seal.run());
+        if sealed.is_err() && self.fsync == Fsync::EveryBatch {
+            // A commit would acknowledge what the sealed segment was to make durable.
+            self.log.lock().mark_broken();
+        }
+        sealed
     }
 
     /// Brings everything to the disk, so that the next start need not read it.
     pub(crate) fn close(&self) -> io::Result<()> {
         self.seal_ended()?;
+        if self.log.lock().check_sound().is_err() {
+            return Ok(()); // The next start shall read what the disk holds.
+        }
         let seal = self.log.lock().seal_active();
         seal.run()
     }
@@ -245,6 +261,23 @@ mod tests {
         partition.commit().expect("synced");
         assert_eq!(partition.high_watermark(), 10);
         assert!(!partition.read(0, 1000, true).expect("read").is_empty());
+    }
+
+    #[test]
+    fn after_a_failed_fsync_neither_a_retry_nor_another_fsync_acknowledges_anything() {
+        let folder = TempDir::new().expect("folder");
+        let partition = partition(&folder, Fsync::EveryBatch);
+        let bytes = batch(Wanted { producer: (7, 0, 0), ..Wanted::default() });
+        let header = BatchHeader::accept(&bytes).expect("sound");
+        partition.append(&bytes, &header, 0).expect("appended");
+        // What a failed fsync of this batch leaves behind.
+        partition.log.lock().mark_broken();
+        assert!(matches!(partition.append(&bytes, &header, 0), Err(LogError::Broken)), "the client tries again");
+        assert!(matches!(partition.commit(), Err(LogError::Broken)));
+        assert_eq!(partition.high_watermark(), 0);
+        partition.close().expect("closed");
+        let checkpoint = folder.path().join("00000000000000000000.index");
+        assert!(!checkpoint.exists(), "the next start must read the segment");
     }
 
     #[test]

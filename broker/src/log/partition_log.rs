@@ -91,11 +91,10 @@ impl PartitionLog {
 
     /// Stores a batch that was checked by [`BatchHeader::accept`].
     pub(crate) fn append(&mut self, batch: &[u8], header: &BatchHeader, now_ms: i64) -> Result<Appended, LogError> {
+        // First: of a broken log it is not known whether a batch that looks stored will be there after a crash.
+        self.check_sound()?;
         if let Verdict::Duplicate { base_offset } = self.producers.check(header)? {
             return Ok(Appended { base_offset, duplicate: true });
-        }
-        if self.broken {
-            return Err(LogError::Broken);
         }
         if self.last().bytes > 0 && self.last().bytes + header.bytes as u64 > self.options.segment_bytes {
             self.roll()?;
@@ -120,6 +119,11 @@ impl PartitionLog {
                 error!(%path, error = %problem, %second, "write failed and could not be undone; no more writes here");
             }
         }
+    }
+
+    /// Refuses once a write or an fsync went wrong for good.
+    pub(crate) fn check_sound(&self) -> Result<(), LogError> {
+        if self.broken { Err(LogError::Broken) } else { Ok(()) }
     }
 
     /// Stops all writing: what the disk holds is no longer known.
