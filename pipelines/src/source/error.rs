@@ -1,5 +1,6 @@
 //! What can go wrong between us and a broker, and the way out.
 
+use std::fmt::Display;
 use std::time::Duration;
 use thermocline_schemas::TopicPartition;
 use uuid::Uuid;
@@ -44,7 +45,8 @@ pub enum SourceError {
     /// The resume offsets belong to another cluster: the address leads elsewhere, or the cluster was made anew.
     #[error(
         "the offsets of source {origin} belong to cluster {expected}, but the broker at {bootstrap} is cluster {found}: \
-         correct the address, or begin anew with `thermocline reset-offsets --topic {topic} --to earliest`"
+         correct the address, or begin anew with {}",
+        reset(topic, None, "earliest")
     )]
     OtherCluster {
         /// The declared source.
@@ -61,7 +63,8 @@ pub enum SourceError {
     /// A topic was deleted and made anew under its old name; its old offsets mean nothing now.
     #[error(
         "topic {topic} was made anew: its offsets belong to topic id {expected}, the broker has {found}; \
-         to read the new topic: `thermocline reset-offsets --topic {topic} --to earliest`"
+         to read the new topic: {}",
+        reset(topic, None, "earliest")
     )]
     Recreated {
         /// The topic.
@@ -74,8 +77,8 @@ pub enum SourceError {
     /// Records between the resume offset and the earliest record are gone (retention, or somebody deleted them).
     #[error(
         "{partition}: records {resume} to {} are gone, {missing} offsets in all: the earliest record is {earliest}; \
-         to go on without them: `thermocline reset-offsets --topic {topic} --to earliest`",
-        earliest - 1, topic = partition.topic
+         to go on without them: {}",
+        earliest - 1, reset(&partition.topic, Some(partition.partition), "earliest")
     )]
     Gone {
         /// The partition.
@@ -90,8 +93,8 @@ pub enum SourceError {
     /// The log ends before the resume offset: the broker has lost records that were read already.
     #[error(
         "{partition}: the resume offset is {resume}, but the log ends at {end}: the broker has lost records that were \
-         already read; to read on from there: `thermocline reset-offsets --topic {topic} --to latest`",
-        topic = partition.topic
+         already read; to read on from there: {}",
+        reset(&partition.topic, Some(partition.partition), "latest")
     )]
     BeyondEnd {
         /// The partition.
@@ -102,7 +105,10 @@ pub enum SourceError {
         end: i64,
     },
     /// A partition cannot be read, and waiting will not help.
-    #[error("{partition} cannot be read at offset {offset}: {reason}")]
+    #[error(
+        "{partition} cannot be read at offset {offset}: {reason}; where the record itself is damaged, go on behind it: {}",
+        reset(&partition.topic, Some(partition.partition), offset + 1)
+    )]
     Unreadable {
         /// The partition.
         partition: TopicPartition,
@@ -119,13 +125,15 @@ pub enum SourceError {
         /// What librdkafka says.
         reason: String,
     },
-    /// A line of the input cannot become a record. The lines before it were produced.
-    #[error("line {line}: {reason}")]
+    /// A line of the input cannot become a record. What was sent before it is acknowledged.
+    #[error("line {line}: {reason}{}", acknowledged_so_far(*acknowledged))]
     Line {
         /// The line, from 1.
         line: u64,
         /// Why.
         reason: String,
+        /// Records before it that the broker has acknowledged.
+        acknowledged: u64,
     },
     /// The broker did not take a record. Some of the records around it may have been taken.
     #[error("line {line}: the broker did not take the record: {reason}")]
@@ -135,12 +143,78 @@ pub enum SourceError {
         /// What librdkafka says.
         reason: String,
     },
-    /// The input cannot be read.
-    #[error("the input breaks off after line {line}: {reason}")]
+    /// The input cannot be read. What was sent before is acknowledged.
+    #[error("the input breaks off after line {line}: {reason}{}", acknowledged_so_far(*acknowledged))]
     Input {
         /// The last line that was read whole.
         line: u64,
         /// Why.
         reason: String,
+        /// Records before that point that the broker has acknowledged.
+        acknowledged: u64,
     },
+    /// A thread of the source has panicked: nothing is read any more.
+    #[error("the thread {thread} of the source has panicked; nothing of what was committed is lost")]
+    Panicked {
+        /// The thread's name.
+        thread: String,
+    },
+}
+
+impl SourceError {
+    /// A [`SourceError::Line`] before which nothing was sent.
+    pub(in crate::source) fn line(line: u64, reason: String) -> Self {
+        Self::Line { line, reason, acknowledged: 0 }
+    }
+
+    /// A [`SourceError::Input`] before which nothing was sent.
+    pub(in crate::source) fn input(line: u64, reason: String) -> Self {
+        Self::Input { line, reason, acknowledged: 0 }
+    }
+
+    /// The same error of an input of which `records` were acknowledged.
+    pub(in crate::source) fn after(mut self, records: u64) -> Self {
+        if let Self::Line { acknowledged, .. } | Self::Input { acknowledged, .. } = &mut self {
+            *acknowledged = records;
+        }
+        self
+    }
+}
+
+fn acknowledged_so_far(records: u64) -> String {
+    match records {
+        0 => String::new(),
+        records => format!("; the broker has acknowledged {records} records before that"),
+    }
+}
+
+/// The command that moves a resume offset, as far as a source can know it.
+fn reset(topic: &str, partition: Option<i32>, to: impl Display) -> String {
+    let partition = partition.map(|partition| format!(" --partition {partition}")).unwrap_or_default();
+    format!(
+        "`thermocline reset-offsets --topic {topic}{partition} --to {to} --data DIR`, with the --kafka and \
+         --kafka-property of `up`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thermocline_schemas::TopicPartition;
+
+    #[test]
+    fn what_cannot_be_read_names_the_command_that_goes_on_behind_it() {
+        let partition = TopicPartition::new("orders", 3);
+        let error = SourceError::Unreadable { partition, offset: 41, reason: "bad".to_owned() };
+        let command = "thermocline reset-offsets --topic orders --partition 3 --to 42 --data";
+        assert!(error.to_string().contains(command), "{error}");
+    }
+
+    #[test]
+    fn an_input_that_breaks_off_says_what_is_acknowledged() {
+        let error = SourceError::input(7, "cut".to_owned());
+        assert_eq!(error.to_string(), "the input breaks off after line 7: cut");
+        let error = error.after(7).to_string();
+        assert!(error.ends_with("; the broker has acknowledged 7 records before that"), "{error}");
+    }
 }

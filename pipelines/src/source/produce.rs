@@ -121,9 +121,9 @@ pub struct Produced {
 ///
 /// # Errors
 /// - [`SourceError::Unreachable`] when no broker answers: nothing was sent.
-/// - [`SourceError::Line`] names a line that cannot be sent; those before it were.
+/// - [`SourceError::Line`] names a line that cannot be sent; those before it are acknowledged.
 /// - [`SourceError::NotTaken`] names a line that the broker refused; records after it may have been taken.
-/// - [`SourceError::Input`] when the input breaks off.
+/// - [`SourceError::Input`] when the input breaks off; the lines before that are acknowledged.
 pub fn produce(options: &Produce, input: Input, mut progress: impl FnMut(u64, u64)) -> Result<Produced, SourceError> {
     let (input, shifts) = match &options.shift_time {
         None => (input, Shifts::none()),
@@ -134,9 +134,26 @@ pub fn produce(options: &Produce, input: Input, mut progress: impl FnMut(u64, u6
     };
     let mut sender = Sender::new(options)?;
     let mut produced = Produced { moved_by: shifts.by_topic(), ..Produced::default() };
-    let mut lines = Lines::new(input)?;
+    let lines = Lines::new(input)?;
+    if let Err(error) = send_lines(&mut sender, lines, &shifts, &mut produced, &mut progress) {
+        return Err(sender.settle(error));
+    }
+    sender.finish()?;
+    produced.created = sender.created;
+    progress(produced.records, produced.bytes);
+    Ok(produced)
+}
+
+fn send_lines(
+    sender: &mut Sender<'_>,
+    mut lines: Lines,
+    shifts: &Shifts,
+    produced: &mut Produced,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<(), SourceError> {
+    let options = sender.options;
     while let Some((number, line)) = lines.next()? {
-        let record = record(options, &shifts, line).map_err(|reason| SourceError::Line { line: number, reason })?;
+        let record = record(options, shifts, line).map_err(|reason| SourceError::line(number, reason))?;
         if options.key_field.is_some() && record.key.is_none() {
             produced.without_key += 1;
         }
@@ -151,10 +168,7 @@ pub fn produce(options: &Produce, input: Input, mut progress: impl FnMut(u64, u6
             progress(produced.records, produced.bytes);
         }
     }
-    sender.finish()?;
-    produced.created = sender.created;
-    progress(produced.records, produced.bytes);
-    Ok(produced)
+    Ok(())
 }
 
 struct Record<'a> {
@@ -282,7 +296,7 @@ impl<'a> Sender<'a> {
                     self.producer.poll(Duration::from_millis(50));
                     self.check()?;
                 }
-                Err((error, _)) => return Err(SourceError::Line { line, reason: error.to_string() }),
+                Err((error, _)) => return Err(SourceError::line(line, error.to_string())),
             }
         }
         self.sent += 1;
@@ -333,6 +347,18 @@ impl<'a> Sender<'a> {
     fn finish(&mut self) -> Result<(), SourceError> {
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::from_millis(100));
+    /// Waits for what was sent before `error`, which a producer that is dropped would throw away, and says how much that
+    /// was. Where an earlier record was not taken, that is the error.
+    fn settle(&mut self, error: SourceError) -> SourceError {
+        if matches!(error, SourceError::NotTaken { .. }) {
+            return error;
+        }
+        match self.finish() {
+            Ok(()) => error.after(self.sent),
+            Err(earlier) => earlier,
+        }
+    }
+
             self.check()?;
         }
         self.check()?;

@@ -24,10 +24,10 @@ impl Input {
     pub(super) fn twice(self) -> Result<(Self, Self), SourceError> {
         match self {
             Self::Path(path) => Ok((Self::Path(path.clone()), Self::Path(path))),
-            Self::Stream(_) => Err(SourceError::Input {
-                line: 0,
-                reason: "moving times reads the input twice: give a file rather than a stream".to_owned(),
-            }),
+            Self::Stream(_) => Err(SourceError::input(
+                0,
+                "moving times reads the input twice: give a file rather than a stream".to_owned(),
+            )),
         }
     }
 
@@ -53,7 +53,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(input: Input) -> Result<Self, SourceError> {
-        let failed = |error: std::io::Error| SourceError::Input { line: 0, reason: error.to_string() };
+        let failed = |error: std::io::Error| SourceError::input(0, error.to_string());
         let mut raw = input.open().map_err(failed)?;
         let mut start = [0; 2];
         let mut known = 0;
@@ -77,7 +77,7 @@ impl Lines {
     pub(super) fn next(&mut self) -> Result<Option<(u64, &[u8])>, SourceError> {
         self.line.clear();
         let read = self.from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line);
-        let read = read.map_err(|error| SourceError::Input { line: self.number, reason: error.to_string() })?;
+        let read = read.map_err(|error| SourceError::input(self.number, error.to_string()))?;
         if read == 0 {
             return Ok(None);
         }
@@ -88,7 +88,7 @@ impl Lines {
                 self.line.pop();
             }
         } else if read as u64 == LONGEST_LINE {
-            return Err(SourceError::Line { line: self.number, reason: format!("longer than {LONGEST_LINE} bytes") });
+            return Err(SourceError::line(self.number, format!("longer than {LONGEST_LINE} bytes")));
         }
         Ok(Some((self.number, &self.line)))
     }

@@ -70,7 +70,7 @@ fn no_time(field: &str, text: &str) -> String {
 pub(super) fn measure(shift: &ShiftTime, target: &Target, mut lines: Lines) -> Result<Shifts, SourceError> {
     let mut newest: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     while let Some((number, line)) = lines.next()? {
-        let failed = |reason| SourceError::Line { line: number, reason };
+        let failed = |reason| SourceError::line(number, reason);
         let (topic, payload, ts) = match target {
             Target::Topic(topic) => (Cow::Borrowed(topic.as_str()), Cow::Borrowed(line), None),
             Target::Envelope { prefix } => {

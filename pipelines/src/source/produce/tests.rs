@@ -132,6 +132,30 @@ fn envelopes_go_to_their_own_topics() {
 }
 
 #[test]
+fn what_was_sent_before_an_input_goes_wrong_is_acknowledged_and_counted() {
+    with_each_broker(|bootstrap| {
+        let topic = unique("cut");
+        create_topic(bootstrap, &topic, 1);
+        let lines: String = (0..50_000).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+        let whole = gzip(&lines);
+        let cut = Input::Stream(Box::new(Cursor::new(whole[..whole.len() * 9 / 10].to_vec())));
+        let error = produce(&Produce::new(bootstrap, topic.as_str()), cut, |_, _| {}).expect_err("the file is cut");
+        let SourceError::Input { line, acknowledged, .. } = error else { panic!("{error}") };
+        assert!(line > 10_000 && acknowledged == line, "{acknowledged} of {line}");
+        assert_eq!(read_back(bootstrap, &topic).len() as u64, acknowledged);
+
+        let prefix = unique("torn");
+        create_topic(bootstrap, &format!("{prefix}-a"), 1);
+        let envelopes: String = (0..5_000).map(|n| format!("{{\"topic\":\"-a\",\"payload\":{n}}}\n")).collect();
+        let options = Produce { target: Target::Envelope { prefix: prefix.clone() }, ..Produce::new(bootstrap, "") };
+        let error = produce(&options, stream(&format!("{envelopes}no envelope\n")), |_, _| {});
+        let error = error.expect_err("the last line is none");
+        assert!(matches!(error, SourceError::Line { line: 5_001, acknowledged: 5_000, .. }), "{error}");
+        assert_eq!(read_back(bootstrap, &format!("{prefix}-a")).len(), 5_000);
+    });
+}
+
+#[test]
 fn more_than_the_queue_holds_is_sent_and_a_record_too_large_names_its_line() {
     with_each_broker(|bootstrap| {
         let topic = unique("many");
