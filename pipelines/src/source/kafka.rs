@@ -26,6 +26,7 @@ use tracing::{info, warn};
 mod batch;
 mod board;
 mod control;
+pub(in crate::source) mod listening;
 pub(in crate::source) mod native;
 mod reader;
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub struct KafkaConfig {
     pub queue_bytes: usize,
     /// How often new topics and partitions are looked for. Default 5 s.
     pub discover_every: Duration,
-    /// How long the start waits for the broker. Default 30 s.
+    /// How long the start waits for the broker. Default 30 s; 3 s at most where nobody listens at all.
     pub patience: Duration,
     /// Topics that are not read until [`KafkaSource::resume`].
     pub paused: BTreeSet<String>,
@@ -335,6 +336,7 @@ fn insist<T>(
                 if began.elapsed() >= config.patience {
                     return Err(SourceError::Unreachable { bootstrap, waited: config.patience, reason });
                 }
+        listening::wait(&config.bootstrap, config.patience)?;
                 if !std::mem::replace(&mut told, true) {
                     warn!(bootstrap, reason, "the broker does not answer; trying on");
                 }

@@ -5,6 +5,7 @@
 //! created.
 
 use crate::source::error::SourceError;
+use crate::source::kafka::listening;
 use crate::source::kafka::native::{Client, refused};
 use crate::source::topics;
 use fields::Envelope;
@@ -52,7 +53,7 @@ pub struct Produce {
     pub timestamps: Timestamps,
     /// Moves the records in time.
     pub shift_time: Option<ShiftTime>,
-    /// How long to wait for the broker at the start. Default 30 s.
+    /// How long to wait for the broker at the start. Default 30 s; 3 s at most where nobody listens at all.
     pub patience: Duration,
 }
 
@@ -314,6 +315,9 @@ impl<'a> Sender<'a> {
             waited: self.options.patience,
             reason,
         };
+        if let Some(bootstrap) = self.config.get("bootstrap.servers").filter(|_| self.known.is_empty()) {
+            listening::wait(bootstrap, self.options.patience)?;
+        }
         let found = topics::describe(&self.client, &[topic], self.options.patience).map_err(|error| {
             self.client.poll();
             unreachable(self.client.last_complaint().unwrap_or_else(|| error.to_string()))
@@ -343,10 +347,6 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Waits for every acknowledgement; each record has its own time limit, so this ends.
-    fn finish(&mut self) -> Result<(), SourceError> {
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(100));
     /// Waits for what was sent before `error`, which a producer that is dropped would throw away, and says how much that
     /// was. Where an earlier record was not taken, that is the error.
     fn settle(&mut self, error: SourceError) -> SourceError {
@@ -359,6 +359,10 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// Waits for every acknowledgement; each record has its own time limit, so this ends.
+    fn finish(&mut self) -> Result<(), SourceError> {
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(100));
             self.check()?;
         }
         self.check()?;

@@ -5,6 +5,7 @@
 
 use crate::raw::Topic;
 use crate::source::error::SourceError;
+use crate::source::kafka::listening;
 use crate::source::kafka::native::{Client, describe as in_words, refused, text};
 use rdkafka::ClientConfig;
 use rdkafka_sys as sys;
@@ -38,7 +39,8 @@ pub struct PartitionInfo {
 /// Asks the broker at `bootstrap` about one topic; for `reset-offsets`.
 ///
 /// # Errors
-/// [`SourceError::NoTopic`], [`SourceError::Property`], or [`SourceError::NoAnswer`] after `patience`.
+/// [`SourceError::NoTopic`], [`SourceError::Property`], [`SourceError::Unreachable`] where nobody listens, or
+/// [`SourceError::NoAnswer`] after `patience`.
 pub fn look_up(
     bootstrap: &str,
     properties: &BTreeMap<String, String>,
@@ -52,6 +54,7 @@ pub fn look_up(
     });
     config.create_native_config().map_err(refused)?;
     let client = Client::new(&config)?;
+    listening::wait(config.get("bootstrap.servers").unwrap_or(bootstrap), patience)?;
     let cluster_id = cluster_id(&client, patience)?;
     let Some(found) = describe(&client, &[topic], patience)?.pop() else {
         return Err(SourceError::NoTopic { topic: topic.to_owned(), bootstrap: bootstrap.to_owned() });

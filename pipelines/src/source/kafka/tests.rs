@@ -422,6 +422,11 @@ fn a_start_without_a_broker_says_where_it_looked() {
     assert!(
         matches!(refuses(config.clone(), vec![]), SourceError::Property { property, .. } if property == "group.id")
     );
+    // The patience of 30 s is for brokers that are slow, not for addresses where nobody listens.
+    let began = Instant::now();
+    config.patience = Duration::from_secs(30);
+    assert!(refuses(config.clone(), vec![]).to_string().contains("refused"));
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     config.properties.clear();
     config.properties.insert("no.such.property".to_owned(), "x".to_owned());
     let error = refuses(config, vec![]);
