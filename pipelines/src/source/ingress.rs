@@ -57,13 +57,38 @@ pub struct ClosedEpoch {
     pub charged_bytes: usize,
 }
 
+/// What waits in the queue, in the order of each partition's offsets.
+#[derive(Debug)]
+enum Queued {
+    Batch(Box<RawBatch>),
+    /// Offsets at the end of a partition that hold no record.
+    Hole(TopicPartition, Range<i64>),
+}
+
 #[derive(Debug)]
 struct State {
     open: Epoch,
     opened_at: EventTime,
-    queue: VecDeque<RawBatch>,
+    queue: VecDeque<Queued>,
     partitions: HashMap<TopicPartition, PartitionState>,
     closing: ClosedEpoch,
+}
+
+impl State {
+    /// Takes the next batch, and the holes before it.
+    fn next_batch(&mut self) -> Option<RawBatch> {
+        loop {
+            match self.queue.pop_front()? {
+                Queued::Batch(batch) => return Some(*batch),
+                Queued::Hole(key, offsets) => {
+                    if let Some(partition) = self.partitions.get_mut(&key) {
+                        partition.next_offset = offsets.end;
+                    }
+                    self.closing.absent.push((key, offsets));
+                }
+            }
+        }
+    }
 }
 
 /// The queue of one source.
@@ -126,10 +151,17 @@ impl Ingress {
         if let Some(partition) = state.partitions.get_mut(&key) {
             partition.at_end_since = None;
         }
-        state.queue.push_back(batch);
+        state.queue.push_back(Queued::Batch(Box::new(batch)));
         drop(state);
         self.wake_workers();
         true
+    }
+
+    /// Moves a partition on over offsets behind its last record that hold none, such as the marker that ends a
+    /// transaction. They belong to an epoch like a batch, but no worker gets to see them. Never waits.
+    pub fn push_hole(&self, partition: &TopicPartition, offsets: Range<i64>) {
+        self.state.lock().queue.push_back(Queued::Hole(partition.clone(), offsets));
+        self.wake_workers();
     }
 
     /// The consumer has reached the end of a partition whose records up to there have all been pushed.
@@ -139,10 +171,21 @@ impl Ingress {
         }
     }
 
-    /// Marks a topic as paused or not; what is queued of it still flows.
+    /// Marks a topic as paused or not; what is queued of it still flows. Whether its partitions are at their ends must be
+    /// heard of anew: records may come in meanwhile.
     pub fn set_paused(&self, topic: &str, paused: bool) {
         let mut state = self.state.lock();
-        state.partitions.iter_mut().filter(|(key, _)| &*key.topic == topic).for_each(|(_, it)| it.paused = paused);
+        for (_, partition) in state.partitions.iter_mut().filter(|(key, _)| &*key.topic == topic) {
+            partition.paused = paused;
+            partition.at_end_since = None;
+        }
+    }
+
+    /// Partitions at their ends count as such from `now` on: the broker was away, and what came in meanwhile may be on
+    /// its way.
+    pub fn restart_ends(&self, now: Instant) {
+        let mut state = self.state.lock();
+        state.partitions.values_mut().filter_map(|it| it.at_end_since.as_mut()).for_each(|since| *since = now);
     }
 
     /// The next batch if there is one, and the open epoch in any case. Never waits. Once stopped, what is queued stays on
@@ -153,7 +196,7 @@ impl Ingress {
         if self.is_stopped() {
             return Taken { epoch, opened_at, batch: None };
         }
-        let Some(batch) = state.queue.pop_front() else { return Taken { epoch, opened_at, batch: None } };
+        let Some(batch) = state.next_batch() else { return Taken { epoch, opened_at, batch: None } };
         let key = TopicPartition::new(batch.topic.name.clone(), batch.partition);
         state.closing.records += batch.len() as u64;
         state.closing.charged_bytes += batch.bytes() * BYTES_A_RAW_BYTE;
@@ -238,5 +281,42 @@ mod tests {
         assert_eq!((closed.partitions[&key].next_offset, closed.records), (5, 2));
         assert!(closed.charged_bytes > 0);
         assert_eq!(ingress.close_epoch(0).charged_bytes, 0);
+    }
+
+    #[test]
+    fn a_hole_at_the_end_moves_the_offset_in_its_turn_and_without_a_record() {
+        let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
+        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        let key = TopicPartition::new("t", 0);
+        ingress.assign(&topic, 0, 0);
+        assert!(ingress.push(batch(&topic, 0..3)));
+        ingress.push_hole(&key, 3..4);
+        assert!(ingress.take().batch.is_some());
+        let closed = ingress.close_epoch(0);
+        assert_eq!((closed.partitions[&key].next_offset, closed.absent), (3, vec![]));
+        assert!(!ingress.is_drained());
+        assert!(ingress.take().batch.is_none() && ingress.is_drained());
+        let closed = ingress.close_epoch(0);
+        assert_eq!((closed.partitions[&key].next_offset, closed.records), (4, 0));
+        assert_eq!(closed.absent, [(key, 3..4)]);
+    }
+
+    #[test]
+    fn a_pause_or_an_outage_forgets_how_long_a_partition_was_at_its_end() {
+        let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
+        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        let key = TopicPartition::new("t", 0);
+        ingress.assign(&topic, 0, 0);
+        let at_end_since = || ingress.close_epoch(0).partitions[&key].at_end_since;
+        let then = Instant::now();
+        let later = then + Duration::from_secs(60);
+        ingress.restart_ends(later);
+        assert_eq!(at_end_since(), None);
+        ingress.reached_end(&key, then);
+        ingress.restart_ends(later);
+        assert_eq!(at_end_since(), Some(later));
+        ingress.set_paused("t", true);
+        ingress.set_paused("t", false);
+        assert_eq!(at_end_since(), None);
     }
 }

@@ -66,6 +66,14 @@ impl Pending {
         true
     }
 
+    /// The log goes on at `offset`, and nothing of what lies before it is still to come: returns the offsets that hold no
+    /// record. Called with no message gathered.
+    pub(super) fn skip_to(&mut self, offset: i64) -> Option<Range<i64>> {
+        let hole = self.next_offset..offset;
+        self.next_offset = self.next_offset.max(offset);
+        (!hole.is_empty()).then_some(hole)
+    }
+
     /// What has gathered, as a batch; none without messages.
     pub(super) fn cut(&mut self) -> Option<RawBatch> {
         self.since = None;
@@ -159,6 +167,14 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_before_the_end_without_a_record_is_a_hole_once() {
+        let topic = Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() };
+        let mut pending = Pending::new(Arc::new(topic), 0, 12);
+        assert_eq!(pending.skip_to(15), Some(12..15));
+        assert_eq!((pending.skip_to(15), pending.skip_to(-1_001), pending.next_offset()), (None, None, 15));
+    }
 
     #[test]
     fn headers_keep_order_duplicates_nulls_and_bytes() {

@@ -164,7 +164,7 @@ impl Work {
             };
             let delivered = match message.event() {
                 None => self.add(slot, message, now),
-                Some(code::RD_KAFKA_RESP_ERR__PARTITION_EOF) => self.reached_end(slot, now),
+                Some(code::RD_KAFKA_RESP_ERR__PARTITION_EOF) => self.reached_end(slot, message.offset(), now),
                 Some(event) => self.trouble(slot, event, message.event_text()),
             };
             if !delivered {
@@ -197,13 +197,22 @@ impl Work {
         true
     }
 
-    fn reached_end(&mut self, slot: usize, now: Instant) -> bool {
+    /// The partition ends at `end` for now. Markers of transactions and aborted records lie before that and never come,
+    /// so the next offset moves over them: retention may take them, and nothing is lost by that.
+    fn reached_end(&mut self, slot: usize, end: i64, now: Instant) -> bool {
         if !self.push(slot) {
             return false;
         }
-        let slot = &self.slots[slot];
+        let slot = &mut self.slots[slot];
         if slot.fetching {
-            self.board.update(&slot.key, |status| status.was_at_end = true);
+            if let Some(hole) = slot.pending.skip_to(end) {
+                self.board.ingress.push_hole(&slot.key, hole);
+            }
+            let next_offset = slot.pending.next_offset();
+            self.board.update(&slot.key, |status| {
+                status.next_offset = next_offset;
+                status.was_at_end = true;
+            });
             self.board.ingress.reached_end(&slot.key, now);
         }
         true

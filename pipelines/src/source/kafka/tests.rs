@@ -456,14 +456,15 @@ fn aborted_transactions_leave_holes_that_are_listed() {
     assert_eq!(run.source.noted_ends()[&key], 15);
     run.take_noted();
     assert_eq!(run.numbers(&topic), all(0..7));
-    assert_eq!(run.absent, [(key.clone(), 5..10)]);
-    // The holes at the end come with the record behind them, also in the next run.
-    assert_eq!(run.progress[0].next_offset, 12);
+    // The hole at the end comes with the end itself: retention may empty the log before a record follows.
+    assert_eq!(run.absent, [(key.clone(), 5..10), (key.clone(), 12..15)]);
+    assert_eq!(run.progress[0].next_offset, 15);
+    assert!(run.source.lag().iter().all(|lag| lag.offsets() == 0));
     run.source.stop();
     producer.begin_transaction().expect("a transaction");
     send_one(&producer, &topic, 0, "7");
     producer.commit_transaction(Duration::from_secs(60)).expect("the transaction ends");
     let mut run = Run::start(config(&bootstrap, &topic), run.progress.clone());
     run.take_noted();
-    assert_eq!((run.numbers(&topic), run.absent.clone()), (all(7..8), vec![(key, 12..15)]));
+    assert_eq!((run.numbers(&topic), run.absent.clone()), (all(7..8), vec![(key, 16..17)]));
 }

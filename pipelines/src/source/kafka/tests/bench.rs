@@ -210,16 +210,18 @@ impl Run {
         self.arrived.values().map(Vec::len).sum()
     }
 
-    /// Takes one batch if there is one, closes its epoch, and gives its budget back.
+    /// Takes one batch if there is one, closes its epoch (a hole needs no batch), and gives its budget back.
     pub(in crate::source) fn step(&mut self) -> bool {
-        let Some(batch) = self.ingress.take().batch else { return false };
-        assert!(batch.len() <= 4_096 && !batch.is_empty());
-        self.note(&batch);
+        let batch = self.ingress.take().batch;
+        if let Some(batch) = &batch {
+            assert!(batch.len() <= 4_096 && !batch.is_empty());
+            self.note(batch);
+        }
         let closed = self.ingress.close_epoch(0);
         self.budget.give_back(closed.charged_bytes);
         self.absent.extend(closed.absent);
         self.progress = closed.partitions.into_iter().map(|(key, state)| progress(&key, &state)).collect();
-        true
+        batch.is_some()
     }
 
     fn note(&mut self, batch: &RawBatch) {
