@@ -277,7 +277,16 @@ impl KafkaSource {
             reading.map(|status| (status.topic.name.to_string(), status.topic.id)).collect()
         };
         let names: Vec<&str> = known.keys().map(String::as_str).collect();
-        let Ok(found) = crate::source::topics::describe(&self.client, &names, patience) else { return Ok(false) };
+        let found = match crate::source::topics::describe(&self.client, &names, patience) {
+            Ok(found) => found,
+            Err(error) => {
+                if self.board.set_confirming(false) {
+                    warn!(%error, "topics cannot be confirmed before a commit; their ids are compared when the broker answers");
+                }
+                return Ok(false);
+            }
+        };
+        self.board.set_confirming(true);
         for topic in found {
             if let Some(id) = known.get(&topic.name) {
                 control::same_topic(&topic.name, *id, topic.id)?;
@@ -327,6 +336,7 @@ fn insist<T>(
     let pause = Duration::from_millis(100);
     let mut told = false;
     loop {
+        listening::wait(&config.bootstrap, config.patience)?;
         match ask() {
             Err(SourceError::NoAnswer { what, reason }) => {
                 client.poll();
@@ -336,7 +346,6 @@ fn insist<T>(
                 if began.elapsed() >= config.patience {
                     return Err(SourceError::Unreachable { bootstrap, waited: config.patience, reason });
                 }
-        listening::wait(&config.bootstrap, config.patience)?;
                 if !std::mem::replace(&mut told, true) {
                     warn!(bootstrap, reason, "the broker does not answer; trying on");
                 }

@@ -44,6 +44,8 @@ pub(super) struct Board {
     pub(super) paused: Mutex<BTreeSet<Arc<str>>>,
     stopping: AtomicBool,
     healthy: AtomicBool,
+    /// The broker answered the last question that preceded a commit.
+    confirming: AtomicBool,
     report: Sender<SourceError>,
     reports: Receiver<SourceError>,
 }
@@ -52,8 +54,9 @@ impl Board {
     pub(super) fn new(ingress: Arc<Ingress>, paused: BTreeSet<Arc<str>>) -> Self {
         let (report, reports) = crossbeam_channel::unbounded();
         let (stopping, healthy) = (AtomicBool::new(false), AtomicBool::new(true));
+        let confirming = AtomicBool::new(true);
         let (partitions, paused) = (Mutex::default(), Mutex::new(paused));
-        Self { ingress, partitions, paused, stopping, healthy, report, reports }
+        Self { ingress, partitions, paused, stopping, healthy, confirming, report, reports }
     }
 
     /// The run cannot go on.
@@ -61,6 +64,11 @@ impl Board {
         if !self.is_stopping() {
             let _ = self.report.send(error);
         }
+    }
+
+    /// To be held by a thread of the source for as long as it runs.
+    pub(super) fn alarm(self: &Arc<Self>) -> Alarm {
+        Alarm(self.clone())
     }
 
     pub(super) fn failures(&self) -> Receiver<SourceError> {
@@ -80,6 +88,11 @@ impl Board {
         self.healthy.swap(healthy, Ordering::SeqCst) != healthy
     }
 
+    /// Returns true if that is news.
+    pub(super) fn set_confirming(&self, confirming: bool) -> bool {
+        self.confirming.swap(confirming, Ordering::SeqCst) != confirming
+    }
+
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::SeqCst)
     }
@@ -92,5 +105,42 @@ impl Board {
         if let Some(status) = self.partitions.lock().get_mut(partition) {
             change(status);
         }
+    }
+}
+
+/// Ends the run when the thread that holds it panics: without that thread, nothing more would be read and nobody told.
+#[derive(Debug)]
+pub(super) struct Alarm(Arc<Board>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let thread = std::thread::current().name().unwrap_or("of no name").to_owned();
+            self.0.fail(SourceError::Panicked { thread });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::budget::Budget;
+    use thermocline_schemas::Epoch;
+
+    #[test]
+    fn a_thread_of_the_source_that_panics_fails_the_run() {
+        let ingress = Arc::new(Ingress::new("s", Arc::new(Budget::new(1)), Epoch(1), 0));
+        let board = Arc::new(Board::new(ingress, BTreeSet::new()));
+        let alarm = board.alarm();
+        let thread = std::thread::Builder::new().name("source-7".to_owned()).spawn(move || {
+            let _alarm = alarm;
+            panic!("this panic is part of the test");
+        });
+        assert!(thread.expect("a thread").join().is_err());
+        let failures = board.failures();
+        let found = failures.try_recv();
+        assert!(matches!(&found, Ok(SourceError::Panicked { thread }) if thread == "source-7"), "{found:?}");
+        drop(board.alarm());
+        assert!(failures.try_recv().is_err(), "a thread that ends well fails nothing");
     }
 }

@@ -92,6 +92,7 @@ pub(super) struct Control {
 impl Control {
     /// Asks on and on until the run stops.
     pub(super) fn run(mut self, troubles: &Receiver<Trouble>) {
+        let _alarm = self.board.alarm();
         let mut waiting: Vec<Trouble> = vec![];
         let every = self.config.discover_every.min(LONGEST_PERIOD);
         let mut due = Instant::now() + every;
@@ -367,6 +368,9 @@ impl Control {
     fn broker_is_back(&self) {
         if self.board.set_healthy(true) {
             info!(bootstrap = self.config.bootstrap.as_str(), "the broker answers again");
+        }
+        if !self.board.is_healthy() {
+            self.board.ingress.restart_ends(Instant::now());
         }
     }
 

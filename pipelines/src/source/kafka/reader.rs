@@ -130,6 +130,7 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
+        let _alarm = self.board.alarm();
         let mut array: Vec<Message> = Vec::with_capacity(ARRAY);
         while !self.board.is_stopping() {
             while let Ok(command) = self.inbox.try_recv() {
