@@ -274,6 +274,9 @@ pub(crate) struct ResetArgs {
     /// Brokers that have the topic. Without it the embedded broker is started for the moment.
     #[arg(long, value_name = "BOOTSTRAP")]
     pub(crate) kafka: Option<String>,
+    /// A further property of the Kafka client, as librdkafka names it. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_property)]
+    pub(crate) kafka_property: Vec<(String, String)>,
     /// One JSON object on standard output instead of words.
     #[arg(long)]
     pub(crate) json: bool,

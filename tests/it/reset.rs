@@ -31,6 +31,7 @@ on_both_brokers!(
     records_that_a_reset_skips_are_listed_as_a_gap,
     records_that_a_reset_reads_again_are_listed_and_verify_stays_meaningful,
     a_topic_made_anew_stops_the_run_until_its_offsets_are_reset,
+    a_topic_made_anew_with_fewer_partitions_is_reset_as_a_whole,
     a_wrong_reset_says_what_there_is,
 );
 
@@ -98,6 +99,24 @@ fn a_topic_made_anew_stops_the_run_until_its_offsets_are_reset(broker: &Broker) 
     );
     let done = site.command("verify").run();
     assert_eq!(done.code(), Some(0), "{done}");
+}
+
+fn a_topic_made_anew_with_fewer_partitions_is_reset_as_a_whole(broker: &Broker) {
+    let topic = broker.topic("fewer", 4);
+    let site = reading(broker, &topic);
+    broker.produce(&topic, &say(0..40));
+    site.up_once();
+    broker.delete(&topic);
+    broker.create(&topic, 2);
+    broker.produce(&topic, &say(1_000..1_100));
+    site.up().arg("--once").run().ended_with(1).says(&["made anew", &topic, "--data", "--kafka"]);
+    let part = reset(&site, broker, &topic, "earliest").args(["--partition", "0"]).run();
+    part.ended_with(1).says(&["made anew", "--partition"]);
+    let property = ["--kafka-property", "client.id=reset"];
+    let answer = reset(&site, broker, &topic, "earliest").args(property).json();
+    assert_eq!(answer["reset"].as_array().map(Vec::len), Some(2), "{answer:#}");
+    site.up_once();
+    assert_eq!(site.number("SELECT count(*) FROM chat"), 140);
 }
 
 fn a_wrong_reset_says_what_there_is(broker: &Broker) {

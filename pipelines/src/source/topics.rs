@@ -36,7 +36,7 @@ pub struct PartitionInfo {
     pub end: i64,
 }
 
-/// Asks the broker at `bootstrap` about one topic; for `reset-offsets`.
+/// Asks the broker at `bootstrap` about one topic; for `reset-offsets`. Every partition has answered.
 ///
 /// # Errors
 /// [`SourceError::NoTopic`], [`SourceError::Property`], [`SourceError::Unreachable`] where nobody listens, or
@@ -62,11 +62,11 @@ pub fn look_up(
     let keys: Vec<_> = found.partitions.iter().map(|partition| TopicPartition::new(topic, *partition)).collect();
     let earliest = offsets(&client, &keys, Where::Earliest, patience)?;
     let end = offsets(&client, &keys, Where::End, patience)?;
-    let partitions = keys.iter().filter_map(|key| {
-        let (earliest, end) = (*earliest.get(key)?, *end.get(key)?);
-        Some(PartitionInfo { partition: key.partition, earliest, end })
+    let partitions = keys.iter().map(|key| match (earliest.get(key), end.get(key)) {
+        (Some(earliest), Some(end)) => Ok(PartitionInfo { partition: key.partition, earliest: *earliest, end: *end }),
+        _ => Err(SourceError::NoAnswer { what: "ListOffsets", reason: format!("{key} has no leader") }),
     });
-    let partitions = partitions.collect();
+    let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
     let topic = Arc::new(Topic { cluster_id: cluster_id.into(), name: found.name.into(), id: found.id });
     Ok(TopicInfo { topic, partitions })
 }

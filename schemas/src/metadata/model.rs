@@ -244,6 +244,8 @@ pub struct OffsetReset {
     pub topic_id: Uuid,
     /// The partition.
     pub partition: i32,
+    /// How many partitions the topic has now: what is kept of any beyond them is of a topic that is no more, and goes.
+    pub partitions: i32,
     /// The offset to read next.
     pub next_offset: i64,
 }

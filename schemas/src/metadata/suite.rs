@@ -49,6 +49,7 @@ macro_rules! suite {
             tables_gain_nullable_columns_only
             a_branch_remembers_where_it_started
             a_reset_is_listed_and_fences
+            a_reset_to_another_topic_forgets_the_old_one
             pauses_last_until_they_are_lifted
             gaps_that_touch_become_one
         }
@@ -421,6 +422,7 @@ pub(super) async fn a_reset_is_listed_and_fences(Bench { meta, .. }: Bench) {
         topic: "talk".into(),
         topic_id: Uuid::from_u128(9),
         partition: 0,
+        partitions: 1,
         next_offset,
     };
     meta.reset_offset(&reset(100)).await.unwrap();
@@ -431,6 +433,35 @@ pub(super) async fn a_reset_is_listed_and_fences(Bench { meta, .. }: Bench) {
     let gaps: Vec<_> = gaps.iter().map(|gap| (gap.kind.as_str(), gap.offsets.clone())).collect();
     assert_eq!(gaps, [("reset", 12..100), ("again", 40..100)]);
     assert_eq!((view.progress[0].next_offset, view.progress[0].topic_id), (40, Uuid::from_u128(9)));
+}
+
+pub(super) async fn a_reset_to_another_topic_forgets_the_old_one(Bench { meta, .. }: Bench) {
+    let (generation, branch) = begun(&meta, 0).await;
+    let four = (0..4).map(|partition| Progress { partition, idle: true, ..progress(12) }).collect();
+    let elsewhere = Progress { topic: "other".into(), partition: 3, ..progress(12) };
+    let manifest = Manifest { progress: [four, vec![elsewhere]].concat(), ..manifest(0, branch) };
+    meta.commit_manifest(generation, &manifest).await.unwrap();
+    let reset = |topic_id, partition, partitions| OffsetReset {
+        source: "talk".into(),
+        cluster_id: "cluster".into(),
+        topic: "talk".into(),
+        topic_id: Uuid::from_u128(topic_id),
+        partition,
+        partitions,
+        next_offset: 0,
+    };
+    let kept = async || {
+        let progress = meta.newest().await.unwrap().progress.into_iter().filter(|it| it.topic == "talk");
+        progress.map(|it| (it.partition, it.topic_id.as_u128(), it.watermark, it.idle)).collect::<Vec<_>>()
+    };
+    meta.reset_offset(&reset(7, 1, 4)).await.unwrap();
+    let same: Vec<_> = (0..4).map(|partition| (partition, 7, Some(12), true)).collect();
+    assert_eq!(kept().await, same, "the watermark of the same topic never moves back");
+    for partition in 0..2 {
+        meta.reset_offset(&reset(9, partition, 2)).await.unwrap();
+    }
+    assert_eq!(kept().await, [(0, 9, None, false), (1, 9, None, false)], "a topic made anew, with two partitions");
+    assert!(meta.newest().await.unwrap().progress.iter().any(|it| it.topic == "other" && it.partition == 3));
 }
 
 pub(super) async fn pauses_last_until_they_are_lifted(Bench { meta, .. }: Bench) {

@@ -38,8 +38,8 @@ pub(crate) async fn run(args: ResetArgs) -> Result<ExitCode> {
         }
     };
     let bootstrap = args.kafka.clone().or_else(|| broker.as_ref().map(Broker::bootstrap)).unwrap_or_default();
-    let topic = args.topic.clone();
-    let looked = tokio::task::spawn_blocking(move || look_up(&bootstrap, &BTreeMap::new(), &topic, PATIENCE)).await;
+    let (topic, properties) = (args.topic.clone(), args.kafka_property.iter().cloned().collect::<BTreeMap<_, _>>());
+    let looked = tokio::task::spawn_blocking(move || look_up(&bootstrap, &properties, &topic, PATIENCE)).await;
     if let Some(broker) = broker {
         broker.shutdown().await;
     }
@@ -73,14 +73,21 @@ fn resets(args: &ResetArgs, to: &To, topic: &TopicInfo, view: &CutView) -> Resul
             bail!("topic {} is read by {wrong}: say --source, one of {}", args.topic, sources.join(", "))
         }
     };
+    let id = topic.topic.id;
+    let anew = view.progress.iter().any(|it| (&*it.source, &it.topic) == (source, &args.topic) && it.topic_id != id);
+    if args.partition.is_some() && anew {
+        bail!("topic {} was made anew: none of its old offsets means anything; leave --partition out", args.topic)
+    }
+    let partitions = i32::try_from(topic.partitions.len())?;
     let mut resets = vec![];
     for at in topic.partitions.iter().filter(|at| args.partition.is_none_or(|only| only == at.partition)) {
         resets.push(OffsetReset {
             source: source.to_owned(),
             cluster_id: topic.topic.cluster_id.to_string(),
             topic: args.topic.clone(),
-            topic_id: topic.topic.id,
+            topic_id: id,
             partition: at.partition,
+            partitions,
             next_offset: offset(to, at, &args.topic)?,
         });
     }

@@ -189,10 +189,13 @@ impl Control {
         Ok(())
     }
 
+    /// Topics that we read, or are to resume and that are there, must be of the cluster that answers. What is not there,
+    /// or matches no more, holds nobody up: no `reset-offsets` could mend it.
     fn check_cluster(&self, look: &Look) -> Result<(), SourceError> {
         let known = self.board.partitions.lock().values().next().map(|status| status.topic.clone());
         let known = known.map(|topic| (topic.cluster_id.to_string(), topic.name.to_string()));
-        let resumed = self.resume.iter().map(|progress| (progress.cluster_id.clone(), progress.topic.clone()));
+        let resumed = self.resume.iter().filter(|progress| look.has(&progress.topic));
+        let resumed = resumed.map(|progress| (progress.cluster_id.clone(), progress.topic.clone()));
         match known.into_iter().chain(resumed).find(|(cluster, _)| *cluster != look.cluster_id) {
             None => Ok(()),
             Some((expected, topic)) => Err(SourceError::OtherCluster {
@@ -366,11 +369,11 @@ impl Control {
     }
 
     fn broker_is_back(&self) {
-        if self.board.set_healthy(true) {
-            info!(bootstrap = self.config.bootstrap.as_str(), "the broker answers again");
-        }
         if !self.board.is_healthy() {
             self.board.ingress.restart_ends(Instant::now());
+        }
+        if self.board.set_healthy(true) {
+            info!(bootstrap = self.config.bootstrap.as_str(), "the broker answers again");
         }
     }
 

@@ -207,7 +207,9 @@ async fn add_counts(connection: &mut SqliteConnection, line: &Conservation) -> R
     Ok(())
 }
 
-/// Moves a partition's resume offset, and lists what this skips or reads again.
+/// Moves a partition's resume offset, and lists what this skips or reads again. The watermark of another topic under the
+/// same name says nothing of this one. Partitions that the topic has no more are forgotten: their old topic id would stop
+/// every run.
 pub(super) async fn reset_offset(connection: &mut SqliteConnection, reset: &OffsetReset) -> Result<(), MetaError> {
     let kept: Option<(i64,)> =
         sqlx::query_as("SELECT next_offset FROM progress WHERE source = ? AND topic = ? AND partition = ?")
@@ -227,7 +229,9 @@ pub(super) async fn reset_offset(connection: &mut SqliteConnection, reset: &Offs
         "INSERT INTO progress (source, topic, partition, cluster_id, topic_id, next_offset, watermark, idle)
          VALUES (?, ?, ?, ?, ?, ?, NULL, FALSE)
          ON CONFLICT DO UPDATE SET
-             cluster_id = excluded.cluster_id, topic_id = excluded.topic_id, next_offset = excluded.next_offset",
+             cluster_id = excluded.cluster_id, topic_id = excluded.topic_id, next_offset = excluded.next_offset,
+             watermark = CASE WHEN topic_id = excluded.topic_id THEN watermark END,
+             idle = topic_id = excluded.topic_id AND idle",
     )
     .bind(&reset.source)
     .bind(&reset.topic)
@@ -235,7 +239,13 @@ pub(super) async fn reset_offset(connection: &mut SqliteConnection, reset: &Offs
     .bind(&reset.cluster_id)
     .bind(reset.topic_id.to_string())
     .bind(new)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sqlx::query("DELETE FROM progress WHERE source = ? AND topic = ? AND partition >= ?")
+        .bind(&reset.source)
+        .bind(&reset.topic)
+        .bind(reset.partitions)
+        .execute(connection)
+        .await?;
     Ok(())
 }
