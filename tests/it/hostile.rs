@@ -202,6 +202,23 @@ fn wrong_types_unknown_fields_and_failing_expressions_are_dead_letters_of_one_re
 }
 
 #[test]
+fn a_time_that_no_calendar_has_is_a_dead_letter_of_its_record() {
+    let broker = Broker::embedded();
+    let topic = broker.topic("never", 1);
+    broker.produce_lines(&topic, ["{\"t\":1}", "{\"t\":9223372036854775807}", "{\"t\":1700000000000000}"]);
+    let site = Site::reading(&broker).pipeline(&format!(
+        "CREATE EXTERNAL TABLE visits (t BIGINT) STORED AS KAFKA LOCATION '{topic}' OPTIONS ('format' 'json');
+         INSERT INTO domains SELECT to_timestamp_micros(t) AS at, 'a page was viewed' AS note FROM visits;"
+    ));
+    site.up_once();
+    let letters = site.sql("SELECT _offset, stage, error FROM dead_letters");
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!((&letters[0]["_offset"], &letters[0]["stage"]), (&1.into(), &"route".into()), "{letters:?}");
+    let verified = site.verify();
+    assert_eq!((&verified["rows"], &verified["dead_letters"]), (&2.into(), &1.into()), "{verified:#}");
+}
+
+#[test]
 fn dead_letters_are_listed_with_their_place_and_reason() {
     let broker = Broker::embedded();
     let topic = broker.topic("listed", 1);

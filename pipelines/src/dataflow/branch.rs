@@ -1,6 +1,7 @@
 //! The branch operator: one leg of one `INSERT`. Filters and projects, then classifies and routes, or binds to its table.
 
 use crate::PipelineError;
+use crate::dataflow::contained::contain;
 use crate::dataflow::dead::{self, Cause};
 use crate::dataflow::record;
 use crate::dataflow::rows::{Rows, Stage};
@@ -163,6 +164,18 @@ impl Branch {
         Ok(rows.with(stage, batch, rows.source_of(selection.as_ref())?))
     }
 
+    /// Takes decoded rows of one partition; a row on which that fails is a dead letter, and the others go on.
+    fn process_contained(&self, rows: &Rows) -> Result<Vec<Outcome>, PipelineError> {
+        let contained = contain(rows, &self.shapes, |piece| self.process(piece));
+        let mut outcomes: Vec<Outcome> = contained.done.into_iter().map(|(_, outcome)| outcome).collect();
+        let cause = |(row, error)| Cause { row, stage: "route", error };
+        let causes: Vec<Cause> = contained.failed.into_iter().map(cause).collect();
+        if let Some(dead) = dead::letters(rows, &self.spec.leg.source, Some(self.id), &causes)? {
+            outcomes.push(Outcome { written: vec![], dead: Some(dead), filtered: 0, newest: None });
+        }
+        Ok(outcomes)
+    }
+
     fn count(&self, epoch: Epoch, rows: &Rows, outcome: &Outcome, ledger: &Ledger) {
         let origin = rows.origin();
         ledger.note(epoch, |tally| {
@@ -222,15 +235,16 @@ pub(super) fn add<'scope>(
                 if rows.stage != Stage::Decoded {
                     return;
                 }
-                match branch.process(rows) {
-                    Ok(outcome) => {
-                        branch.count(Epoch(*capability.time()), rows, &outcome, &ledger);
-                        let mut session = output.session_with_builder(&capability);
-                        for mut rows in outcome.written.into_iter().chain(outcome.dead) {
-                            session.give_container(&mut rows);
-                        }
+                let outcomes = match branch.process_contained(rows) {
+                    Ok(outcomes) => outcomes,
+                    Err(error) => return failures.report(error),
+                };
+                let mut session = output.session_with_builder(&capability);
+                for outcome in outcomes {
+                    branch.count(Epoch(*capability.time()), rows, &outcome, &ledger);
+                    for mut rows in outcome.written.into_iter().chain(outcome.dead) {
+                        session.give_container(&mut rows);
                     }
-                    Err(error) => failures.report(error),
                 }
             });
         }

@@ -1,6 +1,7 @@
 //! The decode operator: raw payloads to the source's columns, or to dead letters.
 
 use crate::PipelineError;
+use crate::dataflow::contained::contain;
 use crate::dataflow::dead::{self, Cause};
 use crate::dataflow::rows::{PAYLOAD, Rows, Stage};
 use crate::dataflow::tally::Ledger;
@@ -40,6 +41,8 @@ pub(super) struct Decode {
     spec: DecodeSpec,
     shapes: Arc<ShapeTable>,
     json: Option<JsonDecoder>,
+    /// False while it decodes: after a panic its buffers hold half a batch.
+    is_clean: bool,
 }
 
 /// A raw batch, decoded: accepted and rejected rows add up to it.
@@ -54,15 +57,33 @@ pub(super) struct Decoded {
 
 impl Decode {
     pub(super) fn new(spec: DecodeSpec, shapes: Arc<ShapeTable>) -> Result<Self, PipelineError> {
-        let json = match &spec.format {
-            SourceFormat::Auto => None,
-            SourceFormat::Json(schema) => Some(JsonDecoder::new(schema.clone())?),
-        };
-        Ok(Self { spec, shapes, json })
+        let json = decoder(&spec.format)?;
+        Ok(Self { spec, shapes, json, is_clean: true })
     }
 
-    /// Decodes one raw batch.
-    pub(super) fn decode(&mut self, rows: &Rows) -> Result<Decoded, PipelineError> {
+    /// Decodes one raw batch. A record on which that fails is a dead letter, and the others go on.
+    fn decode_contained(&mut self, rows: &Rows) -> Result<Vec<Decoded>, PipelineError> {
+        let shapes = self.shapes.clone();
+        let contained = contain(rows, &shapes, |piece| {
+            if !std::mem::replace(&mut self.is_clean, false) {
+                self.json = decoder(&self.spec.format)?;
+            }
+            let decoded = self.decode(piece)?;
+            self.is_clean = true;
+            Ok(decoded)
+        });
+        let mut all: Vec<Decoded> = contained.done.into_iter().map(|(_, decoded)| decoded).collect();
+        let rejected: Vec<Rejected> =
+            contained.failed.into_iter().map(|(row, error)| Rejected { row, error }).collect();
+        if !rejected.is_empty() {
+            let none = rows.with(Stage::Decoded, rows.batch.slice(0, 0), rows.source.slice(0, 0));
+            all.push(Decoded { rows: none, dead: self.dead_letters(rows, &rejected)?, dropped_fields: 0 });
+        }
+        Ok(all)
+    }
+
+    /// Decodes raw rows of one partition.
+    fn decode(&mut self, rows: &Rows) -> Result<Decoded, PipelineError> {
         let payloads = columns::bytes(&rows.source, PAYLOAD)?;
         let Some(json) = &mut self.json else { return self.decode_auto(rows, payloads) };
         let decoded = json.decode(payloads);
@@ -94,10 +115,17 @@ impl Decode {
             *tally.dropped_fields.entry(self.spec.source).or_default() += decoded.dropped_fields;
             for branch in &self.spec.branches {
                 let counts = tally.branch(*branch, &origin);
-                counts.read += raw.len() as u64;
+                counts.read += decoded.rows.len() as u64 + dead;
                 counts.dead_letters += dead;
             }
         });
+    }
+}
+
+fn decoder(format: &SourceFormat) -> Result<Option<JsonDecoder>, PipelineError> {
+    match format {
+        SourceFormat::Auto => Ok(None),
+        SourceFormat::Json(schema) => Ok(Some(JsonDecoder::new(schema.clone())?)),
     }
 }
 
@@ -116,17 +144,20 @@ pub(super) fn add<'scope>(
     stream.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, "decode", move |_, _| {
         move |input, output| {
             input.for_each(|capability, rows| {
-                match decode.decode(rows) {
-                    Ok(mut decoded) => {
-                        decode.count(Epoch(*capability.time()), rows, &decoded, &ledger);
-                        let mut session = output.session_with_builder(&capability);
-                        session.give_container(&mut decoded.rows);
-                        if let Some(mut dead) = decoded.dead {
-                            session.give_container(&mut dead);
-                        }
-                    }
-                    Err(error) => failures.report(error),
+                let all = match decode.decode_contained(rows) {
+                    Ok(all) => all,
+                    Err(error) => return failures.report(error),
                 };
+                let mut session = output.session_with_builder(&capability);
+                for mut decoded in all {
+                    decode.count(Epoch(*capability.time()), rows, &decoded, &ledger);
+                    if !decoded.rows.is_empty() {
+                        session.give_container(&mut decoded.rows);
+                    }
+                    if let Some(mut dead) = decoded.dead {
+                        session.give_container(&mut dead);
+                    }
+                }
             });
         }
     })

@@ -9,6 +9,7 @@
 //! batches come from the [ingress](crate::source::ingress), sealed epochs leave for the [`writer`].
 
 mod branch;
+mod contained;
 mod dead;
 mod decode;
 pub mod graph;
