@@ -2,7 +2,7 @@
 
 use crate::PipelineError;
 use crate::dataflow::rows::Rows;
-use crate::plan::{self, Failed, Leg, Output, PAYLOAD};
+use crate::plan::{Failed, Leg, Output, PAYLOAD};
 use arrow::array::{AsArray, BinaryArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::DataType;
@@ -58,17 +58,36 @@ fn narrow(output: &mut Output, accepted: &UInt32Array, rejected: Vec<Rejected>) 
     Ok(())
 }
 
-/// The output without the columns that ride beside every row anyway.
+/// The fields of the records: all that the leg gives but the event time, which becomes the row's own. What rides beside
+/// every row has been left out when the leg was planned; what is merely called so is the user's.
 fn own_columns(batch: &RecordBatch) -> Result<RecordBatch, PipelineError> {
-    let riding: Vec<String> = plan::source_columns().fields().iter().map(|field| field.name().clone()).collect();
-    let own = |name: &str| !riding.iter().any(|it| it == name) && name != system::EVENT_TIME;
-    let keep: Vec<usize> = (0..batch.num_columns()).filter(|at| own(batch.schema().field(*at).name())).collect();
+    let keep: Vec<usize> = (0..batch.num_columns()).filter(|at| is_own(batch.schema().field(*at).name())).collect();
     Ok(batch.project(&keep)?)
+}
+
+fn is_own(name: &str) -> bool {
+    name != system::EVENT_TIME
 }
 
 /// True when the leg's only own column is the source's `payload`, whatever filters stand between.
 fn passes_payload(leg: &Leg) -> bool {
-    let own = leg.output.fields().iter().map(|field| field.name().as_str()).filter(|name| !system::is_system(name));
+    let own = leg.output.fields().iter().map(|field| field.name().as_str()).filter(|name| is_own(name));
     let place = leg.output.index_of(PAYLOAD).ok();
     own.eq([PAYLOAD]) && place.and_then(|place| leg.untouched(place)) == Some(PAYLOAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, StringArray};
+
+    #[test]
+    fn fields_that_are_called_like_system_columns_are_fields() {
+        let texts = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+        let names = ["_key", "_timestamp", "_partition", "pos", system::EVENT_TIME];
+        let batch = RecordBatch::try_from_iter(names.map(|name| (name, texts(name)))).unwrap();
+        let own = own_columns(&batch).unwrap().schema();
+        let own: Vec<&str> = own.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(own, names[..4]);
+    }
 }

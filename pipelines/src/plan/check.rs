@@ -127,6 +127,13 @@ fn bare_name(expression: &Expr) -> Option<String> {
     }
 }
 
+/// Why no column can be given the name of a system column, and the way out.
+pub(super) fn system_column(name: &str) -> (String, String) {
+    let plain = name.trim_start_matches('_');
+    let help = format!("every row has it already; to keep a copy, give it another name: ... AS {plain}");
+    (format!("{name} is a system column"), help)
+}
+
 /// Why a function cannot stand in a pipeline, if it cannot, and the way out.
 pub(super) fn unrepeatable(name: &str, volatility: Volatility, is_async: bool) -> Option<(String, &'static str)> {
     if is_async {

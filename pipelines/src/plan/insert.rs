@@ -133,16 +133,17 @@ impl Insertion<'_, '_> {
         }
     }
 
-    /// What the query gives, with the types in which the target keeps it. System columns that came through `*` are left
-    /// out: each row has its own.
+    /// What the query gives, with the types in which the target keeps it. Source columns that came through `*` are left
+    /// out: each row has its own. Columns that are merely called so are the user's, and stay.
     fn output_columns(&mut self, plan: &LogicalPlan, goal: &Goal) -> Vec<OutputColumn> {
         let mut columns: Vec<OutputColumn> = vec![];
         for (qualifier, field) in plan.schema().iter() {
             let name = field.name().clone();
-            let is_ours = system::is_system(&name);
-            if is_ours && name != system::EVENT_TIME && name != system::ATTRIBUTES {
+            if translate::rides(field) {
+                self.refuse_riding(&name);
                 continue;
             }
+            let is_ours = name == system::EVENT_TIME || name == system::ATTRIBUTES;
             let place = self.first_leg().place(&name);
             if let Some(twin) = columns.iter().find(|other| other.name.to_lowercase() == name.to_lowercase()) {
                 let message = format!("columns {} and {name} differ only by case", twin.name);
@@ -158,6 +159,15 @@ impl Insertion<'_, '_> {
             columns.push(OutputColumn { qualifier: qualifier.cloned(), name, found: field.data_type().clone(), kept });
         }
         columns
+    }
+
+    /// Refuses a source column that is selected by its name; through `*` it may come.
+    fn refuse_riding(&mut self, name: &str) {
+        let named = self.first_leg().items.iter().find(|item| item.name.as_deref() == Some(name));
+        if let Some(span) = named.map(|item| item.name_span) {
+            let (message, help) = check::system_column(name);
+            self.refuse(span, message, help);
+        }
     }
 
     /// `event_time` and `attributes`, which the query may give.
@@ -203,7 +213,9 @@ impl Insertion<'_, '_> {
             self.refuse(place, message, help);
             return None;
         }
-        if let Goal::Domain(schema) = goal {
+        if let Goal::Domain(schema) = goal
+            && !system::is_system(name)
+        {
             let names: Vec<&str> = schema.columns.iter().map(|column| column.name().as_str()).collect();
             let near = near_misses(name, names, "its columns are");
             let type_name = types::name(&types::kept(found).unwrap_or(DataType::Utf8));
@@ -216,6 +228,13 @@ impl Insertion<'_, '_> {
             return None;
         }
         let lower = name.to_lowercase();
+        if !matches!(goal, Goal::Domains) && system::is_system(name) {
+            let plain = name.trim_start_matches('_');
+            let message = format!("the source's own column {name} is called like a system column of every table");
+            let help = format!("write `{name} AS {plain}`, and beside it the other columns, or `* EXCEPT ({name})`");
+            self.refuse(place, message, help);
+            return None;
+        }
         if !matches!(goal, Goal::Domains) && system::is_system(&lower) {
             let place = self.first_leg().place_of_name(name);
             let message = format!("{name} differs only by case from the system column {lower}");

@@ -118,8 +118,22 @@ fn stream_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn visible(columns: &SchemaRef) -> SchemaRef {
     let mut fields: Vec<Arc<Field>> = columns.fields().iter().cloned().collect();
     let hidden = |field: &Arc<Field>| columns.field_with_name(field.name()).is_ok();
-    fields.extend(source_columns().fields().iter().filter(|field| !hidden(field)).cloned());
+    fields.extend(source_columns().fields().iter().filter(|field| !hidden(field)).map(riding));
     Arc::new(Schema::new(fields))
+}
+
+/// The key of the metadata that tells a source column from a declared one of the same name. Its value is that name: an
+/// alias keeps the metadata, and makes another column.
+const RIDES_AS: &str = "thermocline.rides_as";
+
+fn riding(field: &Arc<Field>) -> Arc<Field> {
+    let mark = [(RIDES_AS.to_owned(), field.name().clone())];
+    Arc::new(field.as_ref().clone().with_metadata(mark.into()))
+}
+
+/// True for a source column under its own name, in whatever plan over the source: it rides beside every row anyway.
+pub(super) fn rides(field: &Field) -> bool {
+    field.metadata().get(RIDES_AS) == Some(field.name())
 }
 
 /// Takes a physical plan apart.

@@ -1,6 +1,6 @@
 //! The walk over the syntax tree of an `INSERT`: clauses, tables, expressions.
 
-use super::{Known, bare_name, unrepeatable};
+use super::{Known, bare_name, system_column, unrepeatable};
 use crate::plan::Refusal;
 use crate::plan::text::{Text, Tokens, near_misses, spelled};
 use datafusion::sql::sqlparser::ast::{
@@ -298,7 +298,8 @@ impl Check<'_, '_> {
         self.refuse(name.span(), format!("there is no source `{name_text}`"), help);
     }
 
-    /// The names of what comes out, which are those of the first leg.
+    /// The names of what comes out, which are those of the first leg. A bare name may be that of a declared column: the
+    /// plan says whose it is.
     pub(super) fn names(&mut self, select: &Select) {
         for item in &select.projection {
             let (name, span) = match item {
@@ -310,11 +311,9 @@ impl Check<'_, '_> {
             match name {
                 None => self.refuse(span, "this column has no name", "give it one: ... AS name"),
                 Some(name) if name == system::EVENT_TIME || name == system::ATTRIBUTES => {}
-                Some(name) if system::is_system(&name) => {
-                    let plain = name.trim_start_matches('_');
-                    let help =
-                        format!("every row has it already; to keep a copy, give it another name: ... AS {plain}");
-                    self.refuse(span, format!("{name} is a system column"), help);
+                Some(name) if system::is_system(&name) && matches!(item, SelectItem::ExprWithAlias { .. }) => {
+                    let (message, help) = system_column(&name);
+                    self.refuse(span, message, help);
                 }
                 Some(_) => {}
             }

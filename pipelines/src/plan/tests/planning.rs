@@ -155,7 +155,25 @@ fn odd_names_are_just_names() {
     let branch = &pipelines.branches[0];
     assert_eq!(names(&branch.leg.output), ["pos", "part", "user", "order", "v", "Id"]);
     assert_eq!(branch.leg.output.field(1).data_type(), &DataType::Int64, "a declared _partition hides the broker's");
-    assert_eq!(names(&pipelines.branches[1].leg.output), ["pos", "user", "order", "@version", "Id"]);
+    let whole = ["pos", "_partition", "user", "order", "@version", "Id"];
+    assert_eq!(names(&pipelines.branches[1].leg.output), whole);
+}
+
+#[test]
+fn declared_columns_that_are_called_like_system_columns_go_into_domains() {
+    let source = "CREATE EXTERNAL TABLE s (_key TEXT, _timestamp TEXT, n INT) STORED AS KAFKA LOCATION 's';\n";
+    for (query, wanted) in [
+        ("SELECT * FROM s", vec!["_key", "_timestamp", "n"]),
+        ("SELECT _key, n FROM s", vec!["_key", "n"]),
+        ("SELECT t.* FROM (SELECT * FROM s WHERE n > 1) t", vec!["_key", "_timestamp", "n"]),
+        ("WITH t AS (SELECT n, _timestamp FROM s) SELECT * FROM t", vec!["n", "_timestamp"]),
+        ("SELECT * FROM s UNION ALL SELECT * FROM s WHERE n > 1", vec!["_key", "_timestamp", "n"]),
+    ] {
+        let pipelines = planned(&format!("{source}INSERT INTO domains {query};"));
+        for branch in &pipelines.branches {
+            assert_eq!(names(&branch.leg.output), wanted, "{query}");
+        }
+    }
 }
 
 #[test]

@@ -219,6 +219,19 @@ fn columns_need_names_and_types_that_tables_keep() {
 }
 
 #[test]
+fn declared_columns_that_are_called_like_system_columns_need_another_name_in_a_table() {
+    let source = "CREATE EXTERNAL TABLE s (_key TEXT, n INT) STORED AS KAFKA LOCATION 's';\n";
+    for target in ["metrics.t", "metrics"] {
+        for (items, at) in [("*", "* FROM s"), ("_key, n", "_key, n FROM")] {
+            let insert = format!("{source}INSERT INTO {target} SELECT {items} FROM s;");
+            refused(&insert, at, "write `_key AS key`");
+        }
+    }
+    refused(&format!("{source}INSERT INTO domains SELECT n, _offset FROM s;"), "_offset", "every row has it already");
+    refused(&format!("{source}INSERT INTO domains SELECT n AS _key FROM s;"), "_key FROM s", "system column");
+}
+
+#[test]
 fn the_same_insert_twice_is_refused() {
     let insert = "INSERT INTO metrics.t SELECT n FROM clicks";
     refused(
