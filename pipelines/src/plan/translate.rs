@@ -6,6 +6,7 @@ use crate::plan::{SourceSpec, types};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
@@ -16,7 +17,7 @@ use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_expr::projection::ProjectionExpr;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -156,7 +157,7 @@ fn legs_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<Leg>> {
         let mut legs = legs_of(filter.input())?;
         for leg in &mut legs {
             if !is_true(filter.predicate()) {
-                leg.stages.push(Stage::Filter(filter.predicate().clone()));
+                leg.stages.push(Stage::Filter(checked(filter.predicate())?));
             }
             if let Some(columns) = filter.projection() {
                 let expressions = columns.iter().map(|column| {
@@ -188,7 +189,20 @@ fn is_true(predicate: &Arc<dyn PhysicalExpr>) -> bool {
         .is_some_and(|literal| *literal.value() == ScalarValue::Boolean(Some(true)))
 }
 
-fn project(leg: &mut Leg, expressions: Vec<ProjectionExpr>) -> Result<()> {
+/// The expression with arithmetic that fails on a row whose result does not fit, where DataFusion's own wraps around.
+fn checked(expression: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    let check = |part: Arc<dyn PhysicalExpr>| {
+        let Some(binary) = part.as_any().downcast_ref::<BinaryExpr>() else { return Ok(Transformed::no(part)) };
+        let binary = BinaryExpr::new(binary.left().clone(), *binary.op(), binary.right().clone());
+        Ok(Transformed::yes(Arc::new(binary.with_fail_on_overflow(true)) as Arc<dyn PhysicalExpr>))
+    };
+    Ok(expression.clone().transform_up(check)?.data)
+}
+
+fn project(leg: &mut Leg, mut expressions: Vec<ProjectionExpr>) -> Result<()> {
+    for column in &mut expressions {
+        column.expr = checked(&column.expr)?;
+    }
     let fields: Result<Vec<Field>> = expressions
         .iter()
         .map(|column| Ok(Field::new(&column.alias, column.expr.data_type(&leg.output)?, true)))
@@ -202,7 +216,7 @@ fn project(leg: &mut Leg, expressions: Vec<ProjectionExpr>) -> Result<()> {
 /// A function in `plan` that may give another result on replay, or that has to wait: the syntax tree does not show
 /// those that operators stand for.
 pub(super) fn unrepeatable(plan: &LogicalPlan) -> Result<Option<(String, Volatility, bool)>> {
-    use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+    use datafusion::common::tree_node::TreeNodeRecursion;
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {

@@ -83,6 +83,23 @@ fn rows_that_fail_are_found_exactly_and_all_others_go_on() {
 }
 
 #[test]
+fn arithmetic_that_does_not_fit_fails_its_row() {
+    let batch = numbers([1, i32::MAX, 3, i32::MIN]);
+    for (query, failing) in [
+        ("SELECT n + CAST(1 AS INT) AS x FROM clicks", vec![1]),
+        ("SELECT n - CAST(1 AS INT) AS x FROM clicks", vec![3]),
+        ("SELECT n * CAST(2 AS INT) AS x FROM clicks", vec![1, 3]),
+        ("SELECT abs(n + CAST(1 AS INT)) AS x FROM clicks", vec![1]),
+        ("SELECT CASE WHEN n < 10 AND n > 0 THEN n + CAST(1 AS INT) END AS x FROM clicks", vec![]),
+        ("SELECT n FROM clicks WHERE n + CAST(1 AS INT) > 0", vec![1]),
+    ] {
+        let output = evaluated(query, &batch);
+        assert_eq!(output.failed.iter().map(|failed| failed.row).collect::<Vec<_>>(), failing, "{query}");
+        assert!(output.failed.iter().all(|failed| failed.error.to_lowercase().contains("overflow")), "{output:?}");
+    }
+}
+
+#[test]
 fn a_filter_that_fails_fails_its_rows_and_filters_the_others() {
     let batch = numbers([5, 0, 20, 0, 200]);
     let output = evaluated("SELECT n FROM clicks WHERE 100 / n >= 5", &batch);
