@@ -71,9 +71,10 @@ impl KafkaConfig {
         }
     }
 
-    /// True if the source reads `topic`.
+    /// True if the source reads `topic`. Which names that leaves out is the pattern's own rule: see
+    /// [`TopicPattern::matches`](crate::plan::TopicPattern::matches).
     pub fn takes(&self, topic: &str) -> bool {
-        !topic.starts_with("__") && (self.pattern)(topic)
+        (self.pattern)(topic)
     }
 }
 

@@ -4,6 +4,7 @@ pub(in crate::source) mod bench;
 mod speed;
 
 use super::*;
+use crate::plan::TopicPattern;
 use bench::*;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
@@ -139,13 +140,28 @@ fn topics_of_kafka_itself_are_never_read() {
         send(bootstrap, &internal, 1, 0..10);
         send(bootstrap, &topic, 1, 0..10);
         let mut config = config(bootstrap, &topic);
-        let mine = topic.clone();
-        config.pattern = Arc::new(move |topic| topic.starts_with("__") || topic == mine);
-        assert!(!config.takes("__consumer_offsets") && config.takes(&topic));
+        let glob = TopicPattern::new(&format!("*{topic}")).expect("a pattern");
+        config.pattern = Arc::new(move |topic| glob.matches(topic));
+        assert!(!config.takes("__consumer_offsets") && !config.takes(&internal) && config.takes(&topic));
         let mut run = Run::start(config, vec![]);
         run.take_noted();
         assert_eq!(run.source.topics().len(), 1);
         assert_eq!(run.arrived.len(), 1);
+    });
+}
+
+#[test]
+fn a_topic_called_like_those_of_kafka_is_read_by_its_exact_name() {
+    with_each_broker(|bootstrap| {
+        let topic = format!("__{}", unique("mine"));
+        create_topic(bootstrap, &topic, 1);
+        send(bootstrap, &topic, 1, 0..10);
+        let mut config = config(bootstrap, &topic);
+        let exact = TopicPattern::new(&topic).expect("a pattern");
+        config.pattern = Arc::new(move |topic| exact.matches(topic));
+        let mut run = Run::start(config, vec![]);
+        run.take_noted();
+        assert_eq!(run.numbers(&topic), all(0..10));
     });
 }
 
