@@ -9,26 +9,39 @@ pub(super) fn text_field(name: &str) -> Field {
     Field::new(name, DataType::Utf8, true)
 }
 
-/// The type of a declared column, as tables keep it: narrow integers widen, every timestamp is µs UTC.
+/// The type of a declared column, as tables keep it: every timestamp is µs UTC.
 ///
 /// # Errors
-/// The way out, for a type that tables do not take.
+/// The way out, for a type that tables do not take, or that says more of its values than anybody would check.
 pub(super) fn declared(sql: &SqlType) -> Result<DataType, String> {
+    let instead = |other: &str| Err(format!("nothing would hold values to it: write {other}"));
     Ok(match sql {
         SqlType::Boolean | SqlType::Bool => DataType::Boolean,
-        SqlType::TinyInt(_) | SqlType::SmallInt(_) | SqlType::Int2(_) => DataType::Int32,
-        SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => DataType::Int32,
-        SqlType::BigInt(_) | SqlType::Int8(_) => DataType::Int64,
-        SqlType::TinyIntUnsigned(_) | SqlType::SmallIntUnsigned(_) | SqlType::Int2Unsigned(_) => DataType::Int32,
-        SqlType::IntUnsigned(_) | SqlType::IntegerUnsigned(_) | SqlType::Int4Unsigned(_) => DataType::Int64,
-        SqlType::BigIntUnsigned(_) | SqlType::Int8Unsigned(_) => DataType::Decimal128(20, 0),
-        SqlType::Float(_) | SqlType::Real | SqlType::Float4 => DataType::Float32,
-        SqlType::Double(_) | SqlType::DoublePrecision | SqlType::Float8 => DataType::Float64,
+        SqlType::Int(None) | SqlType::Integer(None) | SqlType::Int4(None) => DataType::Int32,
+        SqlType::BigInt(None) | SqlType::Int8(None) => DataType::Int64,
+        SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => return instead("INT"),
+        SqlType::BigInt(_) | SqlType::Int8(_) => return instead("BIGINT"),
+        SqlType::TinyInt(_) | SqlType::SmallInt(_) | SqlType::Int2(_) => return instead("INT"),
+        SqlType::TinyIntUnsigned(_) | SqlType::SmallIntUnsigned(_) | SqlType::Int2Unsigned(_) => return instead("INT"),
+        SqlType::IntUnsigned(_) | SqlType::IntegerUnsigned(_) | SqlType::Int4Unsigned(_) => return instead("BIGINT"),
+        SqlType::BigIntUnsigned(_) | SqlType::Int8Unsigned(_) => return instead("DECIMAL(20, 0)"),
+        SqlType::Float(ExactNumberInfo::None | ExactNumberInfo::Precision(1..=24)) => DataType::Float32,
+        SqlType::Float(ExactNumberInfo::Precision(25..=53)) => DataType::Float64,
+        SqlType::Float(_) => return instead("REAL or DOUBLE, or DECIMAL for exact digits"),
+        SqlType::Real | SqlType::Float4 => DataType::Float32,
+        SqlType::Double(ExactNumberInfo::None) | SqlType::DoublePrecision | SqlType::Float8 => DataType::Float64,
+        SqlType::Double(_) => return instead("DOUBLE, or DECIMAL for exact digits"),
         SqlType::Decimal(info) | SqlType::Numeric(info) | SqlType::Dec(info) => return decimal(info),
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::String(_) => DataType::Utf8,
-        SqlType::CharacterVarying(_) | SqlType::Character(_) => DataType::Utf8,
+        SqlType::Text | SqlType::Varchar(None) | SqlType::String(None) | SqlType::CharacterVarying(None) => {
+            DataType::Utf8
+        }
+        SqlType::Varchar(_) | SqlType::String(_) | SqlType::CharacterVarying(_) => return instead("TEXT"),
+        SqlType::Char(_) | SqlType::Character(_) => return instead("TEXT"),
         SqlType::Date => DataType::Date32,
-        SqlType::Timestamp(..) | SqlType::Datetime(_) => timestamp_type(),
+        SqlType::Timestamp(None | Some(6), _) | SqlType::Datetime(None | Some(6)) => timestamp_type(),
+        SqlType::Timestamp(..) | SqlType::Datetime(_) => {
+            return Err("times are kept to the microsecond: write TIMESTAMP".to_owned());
+        }
         SqlType::Bytea => DataType::Binary,
         SqlType::Time(..) | SqlType::Interval { .. } => {
             return Err("declare it TEXT, and cast it where it is used".to_owned());
@@ -151,6 +164,15 @@ pub(super) fn is_column_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_float_has_the_bits_that_it_asks_for() {
+        let float = |digits| declared(&SqlType::Float(ExactNumberInfo::Precision(digits)));
+        assert_eq!((float(24), float(25)), (Ok(DataType::Float32), Ok(DataType::Float64)));
+        assert_eq!(float(53), Ok(DataType::Float64));
+        assert!(float(54).is_err() && float(0).is_err());
+        assert_eq!(declared(&SqlType::Float(ExactNumberInfo::None)), Ok(DataType::Float32));
+    }
 
     #[test]
     fn what_fits_loses_nothing() {

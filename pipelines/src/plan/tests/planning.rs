@@ -61,8 +61,7 @@ fn options_are_read_and_defaults_stand_in() {
     assert!(a.pattern.matches("a.x") && !a.pattern.matches("a"));
     let SourceFormat::Json(schema) = &a.format else { panic!("a has columns") };
     let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
-    let wanted =
-        [DataType::Int32, timestamp_type(), DataType::Int32, DataType::Decimal128(20, 0), DataType::Decimal128(9, 2)];
+    let wanted = [DataType::Int32, timestamp_type(), DataType::Float64, DataType::Utf8, DataType::Decimal128(9, 2)];
     assert_eq!(types, wanted);
 }
 
