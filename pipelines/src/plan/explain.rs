@@ -20,8 +20,8 @@ pub fn explain(pipelines: &Pipelines) -> String {
         text.push('\n');
     }
     for source in &pipelines.sources {
-        explain_source(source, &mut text);
         let branches: Vec<&BranchSpec> = pipelines.branches_of(&source.name).collect();
+        explain_source(source, &branches, &mut text);
         for (index, branch) in branches.iter().enumerate() {
             explain_branch(branch, index + 1 == branches.len(), &mut text);
         }
@@ -56,7 +56,7 @@ fn explain_domain(domain: &DeclaredDomain, text: &mut String) {
     }
 }
 
-fn explain_source(source: &SourceSpec, text: &mut String) {
+fn explain_source(source: &SourceSpec, branches: &[&BranchSpec], text: &mut String) {
     line(text, format_args!("source {}", source.name));
     let topics = match source.pattern.as_str() {
         "*" => "all".to_owned(),
@@ -69,14 +69,25 @@ fn explain_source(source: &SourceSpec, text: &mut String) {
         }
         SourceFormat::Json(schema) => line(text, format_args!("│   format      json: {}", columns(schema))),
     }
-    let event_time = match (&source.event_time, &source.format) {
-        (Some(column), _) => column.clone(),
-        (None, SourceFormat::Auto) => "chosen by the shape of each record, else the broker's timestamp".to_owned(),
-        (None, SourceFormat::Json(_)) => "the broker's timestamp".to_owned(),
-    };
+    let event_time = source_time(source, branches);
     line(text, format_args!("│   event time  {event_time}"));
     let (disorder, idle) = (duration::print(source.max_disorder), duration::print(source.idle_after));
     line(text, format_args!("│   watermark   up to {disorder} behind, idle after {idle}"));
+}
+
+/// Where the event time of a source's rows comes from. On the way into `domains` the shape of a record decides, whatever
+/// the source's format is.
+fn source_time(source: &SourceSpec, branches: &[&BranchSpec]) -> String {
+    const SHAPE: &str = "chosen by the shape of each record, else the broker's timestamp";
+    if let Some(column) = &source.event_time {
+        return column.clone();
+    }
+    let routed = branches.iter().filter(|branch| matches!(branch.target, Target::Domains)).count();
+    match routed {
+        0 => "the broker's timestamp".to_owned(),
+        routed if routed == branches.len() => SHAPE.to_owned(),
+        _ => format!("the broker's timestamp; into domains, {SHAPE}"),
+    }
 }
 
 fn explain_branch(branch: &BranchSpec, is_last: bool, text: &mut String) {

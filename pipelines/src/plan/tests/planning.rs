@@ -47,9 +47,24 @@ fn the_shipped_examples_are_planned() {
 }
 
 #[test]
+fn the_graph_says_where_event_times_come_from() {
+    let shape = "event time  chosen by the shape of each record, else the broker's timestamp\n";
+    let broker = "event time  the broker's timestamp\n";
+    let both = "event time  the broker's timestamp; into domains, chosen by the shape of each record";
+    let (domains, table) = ("INSERT INTO domains SELECT * FROM s;", "INSERT INTO metrics.t SELECT a FROM s;");
+    for (inserts, wanted) in
+        [(domains.to_owned(), shape), (table.to_owned(), broker), (domains.to_owned() + table, both)]
+    {
+        let text = format!("CREATE EXTERNAL TABLE s (a TEXT) STORED AS KAFKA LOCATION 's';\n{inserts}");
+        let graph = explain(&planned(&text));
+        assert!(graph.contains(wanted), "{graph}");
+    }
+}
+
+#[test]
 fn options_are_read_and_defaults_stand_in() {
     let pipelines = planned(
-        "CREATE EXTERNAL TABLE a (x INT, ts TIMESTAMP(3) WITH TIME ZONE, s SMALLINT, u BIGINT UNSIGNED, \
+        "CREATE EXTERNAL TABLE a (x INT, ts TIMESTAMP(6) WITH TIME ZONE, f FLOAT(53), v VARCHAR, \
          d DECIMAL(9, 2))\nOPTIONS ('event_time' 'ts', 'max_disorder' '1 minute', 'idle_after' '2 hours',)\n\
          LOCATION 'a.*' STORED AS kafka;\n\
          CREATE EXTERNAL TABLE b STORED AS KAFKA LOCATION 'b';\n\
