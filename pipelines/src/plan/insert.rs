@@ -304,6 +304,11 @@ impl Insertion<'_, '_> {
         let mut branches = vec![];
         for (index, leg) in legs.into_iter().enumerate() {
             let checked = &self.checked.legs[index];
+            if let Some(message) = leg.mistyped() {
+                let help = "the function breaks its own declaration: mend it, or leave it out";
+                self.refusals.push(self.text.refuse(checked.span, message, help));
+                continue;
+            }
             let source = self.sources.iter().find(|source| source.name == leg.source);
             let event_time = match (names.iter().position(|name| *name == system::EVENT_TIME), source) {
                 (Some(column), _) => EventTimeFrom::Output(column),

@@ -7,9 +7,10 @@
 use crate::PipelineError;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array,
+    new_null_array,
 };
 use arrow::compute::{concat, filter_record_batch, take};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
@@ -138,6 +139,24 @@ impl Leg {
         self.input.fields().get(column).map(|field| field.name().as_str())
     }
 
+    /// An expression that gives another type than it declared, if there is one, as text: found on no row and on a row of
+    /// nulls, before any row comes. What a row of nulls fails on is left to the rows.
+    pub(super) fn mistyped(&self) -> Option<String> {
+        let mut schema = &self.input;
+        for stage in &self.stages {
+            let nulls = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+            let batch = batch_of(schema, nulls, 1).ok()?;
+            let found = [batch.slice(0, 0), batch].iter().find_map(|batch| mistyped(stage, batch));
+            if found.is_some() {
+                return found;
+            }
+            if let Stage::Project(project) = stage {
+                schema = &project.schema;
+            }
+        }
+        None
+    }
+
     /// Does it to a batch. Columns of the result share memory with the input wherever no row has left.
     ///
     /// # Errors
@@ -163,6 +182,23 @@ impl Leg {
         output.failed.sort_by_key(|failed| failed.row);
         Ok(output)
     }
+}
+
+/// An expression of the stage that gives another type than it declared, if there is one.
+fn mistyped(stage: &Stage, batch: &RecordBatch) -> Option<String> {
+    let columns: Vec<(&Arc<dyn PhysicalExpr>, &str, &DataType)> = match stage {
+        Stage::Filter(predicate) => vec![(predicate, "the filter", &DataType::Boolean)],
+        Stage::Project(project) => {
+            let fields = project.schema.fields().iter();
+            let columns = project.expressions.iter().zip(fields);
+            columns.map(|(column, field)| (&column.expr, column.alias.as_str(), field.data_type())).collect()
+        }
+    };
+    columns.into_iter().find_map(|(expression, name, declared)| {
+        let given = guarded(expression, batch).ok()?;
+        let differs = given.data_type() != declared;
+        differs.then(|| format!("{name} is declared as {declared}, and its function gives {}", given.data_type()))
+    })
 }
 
 /// One stage over what is left so far.

@@ -1,12 +1,12 @@
 //! What comes out of a batch: the rows that DataFusion's own execution gives, and failed rows at their places.
 
 use super::{CLICKS, planned};
-use crate::plan::{BranchSpec, Failed, Input, Output, Pipelines, explain, load, source_columns};
+use crate::plan::{BranchSpec, Failed, Input, Output, Pipelines, Stage, explain, load, source_columns};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
@@ -97,6 +97,18 @@ fn arithmetic_that_does_not_fit_fails_its_row() {
         assert_eq!(output.failed.iter().map(|failed| failed.row).collect::<Vec<_>>(), failing, "{query}");
         assert!(output.failed.iter().all(|failed| failed.error.to_lowercase().contains("overflow")), "{output:?}");
     }
+}
+
+#[test]
+fn an_expression_of_another_type_than_its_column_is_found_before_any_row() {
+    let mut leg = branches("SELECT n + CAST(1 AS INT) AS x FROM clicks").branches[0].leg.clone();
+    assert_eq!(leg.mistyped(), None);
+    for stage in &mut leg.stages {
+        if let Stage::Project(project) = stage {
+            project.schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Utf8, true)]));
+        }
+    }
+    assert_eq!(leg.mistyped().as_deref(), Some("x is declared as Utf8, and its function gives Int32"));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::{CLICKS, plan};
 use crate::plan::{Refusal, load, render, render_all};
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, create_udf};
 use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 use std::any::Any;
 use std::sync::Arc;
@@ -141,6 +142,21 @@ fn async_functions_are_refused_by_name() {
     let refusals = load(&[("test.sql", &text)], &mut Registry::shipped(), functions).unwrap_err();
     assert_eq!(refusals[0].message, "the async function `asks` is not supported yet");
     assert_eq!((refusals[0].position.line, refusals[0].position.column), (3, 30));
+}
+
+#[test]
+fn a_function_that_gives_another_type_than_it_declares_is_refused() {
+    if cfg!(debug_assertions) {
+        return println!("skipped: DataFusion checks types by itself here, row by row");
+    }
+    let lies = |_: &Registry| {
+        let body = |_: &[ColumnarValue]| Ok(ColumnarValue::Array(Arc::new(Int64Array::from(vec![1])) as ArrayRef));
+        vec![create_udf("lies", vec![DataType::Int32], DataType::Utf8, Volatility::Immutable, Arc::new(body))]
+    };
+    let text = format!("{CLICKS}INSERT INTO metrics.t\n  SELECT lies(n) AS x FROM clicks;");
+    let refusals = load(&[("test.sql", &text)], &mut Registry::shipped(), lies).unwrap_err();
+    assert_eq!(refusals[0].message, "x is declared as Utf8, and its function gives Int64");
+    assert_eq!((refusals[0].position.line, refusals[0].position.column), (4, 3));
 }
 
 #[test]
