@@ -189,12 +189,13 @@ impl Control {
         Ok(())
     }
 
-    /// Topics that we read, or are to resume and that are there, must be of the cluster that answers. What is not there,
-    /// or matches no more, holds nobody up: no `reset-offsets` could mend it.
+    /// Topics that we read, or are to resume and that are there, must be of the cluster that answers. One that is not there,
+    /// or matches no more, holds nobody up: no `reset-offsets` could mend it. Where none is there, the address is wrong.
     fn check_cluster(&self, look: &Look) -> Result<(), SourceError> {
         let known = self.board.partitions.lock().values().next().map(|status| status.topic.clone());
         let known = known.map(|topic| (topic.cluster_id.to_string(), topic.name.to_string()));
-        let resumed = self.resume.iter().filter(|progress| look.has(&progress.topic));
+        let none_is_there = !self.resume.iter().any(|progress| look.has(&progress.topic));
+        let resumed = self.resume.iter().filter(|progress| none_is_there || look.has(&progress.topic));
         let resumed = resumed.map(|progress| (progress.cluster_id.clone(), progress.topic.clone()));
         match known.into_iter().chain(resumed).find(|(cluster, _)| *cluster != look.cluster_id) {
             None => Ok(()),

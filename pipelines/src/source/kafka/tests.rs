@@ -263,9 +263,13 @@ fn another_cluster_and_an_offset_beyond_the_end_stop_the_start() {
         other[0].cluster_id = "another".to_owned();
         let error = refuses(config(bootstrap, &topic), other.clone());
         assert!(matches!(error, SourceError::OtherCluster { .. }), "{error}");
-        // A topic that is not there, or matches no more, holds nobody up: nothing could be reset.
+        // Where none of the topics is there, the address leads elsewhere.
         let mut absent = other.clone();
         absent[0].topic = unique("absent");
+        let error = refuses(config(bootstrap, &topic), absent.clone());
+        assert!(matches!(error, SourceError::OtherCluster { .. }), "{error}");
+        // One that is not there among others that are holds nobody up: nothing could be reset.
+        absent.extend(run.progress.clone());
         assert!(KafkaSource::start(config(bootstrap, &topic), door(1 << 20).0, absent).is_ok());
         // Offsets of another source mean nothing here.
         other[0].source = "another".to_owned();
