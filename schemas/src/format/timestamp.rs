@@ -34,28 +34,37 @@ pub fn from_text(text: &str) -> Option<EventTime> {
 /// `HH:MM[:SS[.fraction]]` as µs; moves `at` behind it. A leap second counts as the second before.
 pub fn time_of_day(bytes: &[u8], at: &mut usize) -> Option<i64> {
     let hour = digits(bytes, at, 2)?;
+    let rest = after_hour(bytes, at)?;
+    (hour < 24).then_some(hour * 3_600 * MICROS_PER_SECOND + rest)
+}
+
+/// `:MM[:SS[.fraction]]`, what follows the hour, as µs; moves `at` behind it. A leap second counts as the second before.
+pub fn after_hour(bytes: &[u8], at: &mut usize) -> Option<i64> {
     take(bytes, at, b':')?;
     let minute = digits(bytes, at, 2)?;
-    let mut second = 0;
-    let mut fraction = 0;
+    let (mut second, mut micros) = (0, 0);
     if bytes.get(*at) == Some(&b':') {
         *at += 1;
-        second = digits(bytes, at, 2)?.min(59);
-        if let Some(b'.' | b',') = bytes.get(*at) {
-            let start = *at + 1;
-            let mut scale = MICROS_PER_SECOND;
-            *at = start;
-            while let Some(digit) = bytes.get(*at).filter(|byte| byte.is_ascii_digit()) {
-                scale /= 10;
-                fraction += i64::from(digit - b'0') * scale;
-                *at += 1;
-            }
-            if *at == start || *at - start > 12 {
-                return None;
-            }
-        }
+        second = digits(bytes, at, 2)?;
+        micros = fraction(bytes, at)?;
     }
-    (hour < 24 && minute < 60).then_some(((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + fraction)
+    (minute < 60 && second <= 60).then_some((minute * 60 + second.min(59)) * MICROS_PER_SECOND + micros)
+}
+
+/// `.fraction` of a second, of 1 to 12 digits, as µs; 0 where there is none.
+fn fraction(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    if !matches!(bytes.get(*at), Some(b'.' | b',')) {
+        return Some(0);
+    }
+    let start = *at + 1;
+    let (mut micros, mut scale) = (0, MICROS_PER_SECOND);
+    *at = start;
+    while let Some(digit) = bytes.get(*at).filter(|byte| byte.is_ascii_digit()) {
+        scale /= 10;
+        micros += i64::from(digit - b'0') * scale;
+        *at += 1;
+    }
+    (1..=12).contains(&(*at - start)).then_some(micros)
 }
 
 /// The offset from UTC, in µs, that the rest of a text says.
@@ -170,6 +179,15 @@ mod tests {
         assert_eq!(from_text("1970-01-02"), Some(86_400_000_000));
         assert_eq!(from_text("1969-12-31T23:59Z"), Some(-60_000_000));
         for wrong in ["", "2023", "2023-13-01", "2023-02-29", "2023-11-14T25:00", "2023-11-14x", "2023-11-14T1:2:3"] {
+            assert_eq!(from_text(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_a_time_and_later_seconds_are_not() {
+        assert_eq!(from_text("2016-12-31T23:59:60Z"), from_text("2016-12-31T23:59:59Z"));
+        assert_eq!(from_text("2026-11-21T12:30:60.5Z"), from_text("2026-11-21T12:30:59.5Z"));
+        for wrong in ["2026-11-21T12:30:61", "2026-11-21T12:30:99", "2026-11-21T12:60", "2026-11-21T12:30:00."] {
             assert_eq!(from_text(wrong), None, "{wrong}");
         }
     }
