@@ -139,14 +139,7 @@ fn slashed(bytes: &[u8]) -> Option<(EventTime, usize)> {
 fn twelve_hours(bytes: &[u8]) -> Option<(i64, usize)> {
     let mut at = 0;
     let hour = one_or_two(bytes, &mut at)?;
-    // Minutes and below are read as those of midnight; what stands after them in the line, no further than a fraction goes.
-    let rest = bytes.get(at..)?;
-    let length = rest.len().min(22);
-    let mut at_midnight = [b'0'; 24];
-    at_midnight[2..2 + length].copy_from_slice(&rest[..length]);
-    let mut end = 0;
-    let minutes = timestamp::time_of_day(&at_midnight[..2 + length], &mut end)?;
-    at += end - 2;
+    let minutes = timestamp::after_hour(bytes, &mut at)?;
     let hour = match bytes.get(at..at + 3) {
         Some(b" AM" | b" am") if hour <= 12 => (hour % 12, at += 3).0,
         Some(b" PM" | b" pm") if hour <= 12 => (hour % 12 + 12, at += 3).0,
@@ -256,34 +249,10 @@ pub fn time_of_day(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
 
     const TIME: EventTime = 1_795_253_400_000_000;
-
-    #[test]
-    fn times_that_break_off_are_read_as_far_as_they_go_or_not_at_all() {
-        for text in ["1/2/2026 9:30:1", "11/21/2026 9:3", "1/2/2026 9:", "12/05/26 10:", "[26/11/21 09:", "1/2/2026 9"]
-        {
-            assert_eq!(whole(text), None, "{text}");
-            at_start_of_line(text);
-            at_start_of_line(&format!("backup started {text}"));
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_panics(text in "\\PC{0,80}") {
-            whole(&text);
-            at_start_of_line(&text);
-        }
-
-        #[test]
-        fn no_text_that_looks_like_a_time_panics(
-            text in "[\\[ a-z]{0,4}[0-9]{1,4}[/ .:-][0-9A-Za-zé]{1,3}[/ .:-][0-9]{2,4}[ T:,]{0,2}[0-9]{0,2}:?[0-9]{0,2}:?[0-9]{0,3}[., APMapmZ+-]{0,4}[0-9é]{0,12}"
-        ) {
-            whole(&text);
-            at_start_of_line(&text);
-        }
-    }
 
     #[test]
     fn whole_texts_are_read_in_the_formats_of_the_world() {
@@ -337,6 +306,64 @@ mod tests {
         for line in ["", "he was born on 2 May 1890", "é", "block 123456 789012345", "Nov 21 09:30:00 host sshd[1]: x"]
         {
             assert_eq!(at_start_of_line(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_twelve_hours_that_is_cut_short_is_none() {
+        for text in [
+            "1/2/2026 9:30:1",
+            "11/21/2026 9:3",
+            "1/2/2026 9:",
+            "12/05/26 10:",
+            "backup started 1/2/2026 9:30:5",
+            "[26/11/21 09:",
+            "1/2/2026 9:30:00.",
+        ] {
+            assert_eq!((whole(text), at_start_of_line(text)), (None, None), "{text}");
+        }
+        assert_eq!(whole("11/21/2026 9:30"), Some(TIME));
+        assert_eq!(whole("11/21/2026 9:30:00.25 AM"), Some(TIME + 250_000));
+    }
+
+    const TIMES: &[&str] = &[
+        "2026-11-21T09:30:00.123456+01:00",
+        "2026-11-21 09:30:00,123 UTC",
+        "26/11/21 09:30:00",
+        "11/21/2026 9:30:00.5 AM",
+        "21/Nov/2026:09:30:00 +0100",
+        "Sat, 21 Nov 2026 09:30:00 +0100",
+        "Sat Nov 21 09:30:00 CET 2026",
+        "081109 203615",
+        "20261121093000",
+        "9223372036854775807",
+        "9999-12-31T23:59:60-23:59",
+        "0001/01/01 00:00 +23:59",
+    ];
+
+    /// A time behind some text, cut off and with something put into it.
+    fn nearly_a_time() -> impl Strategy<Value = String> {
+        let before = select(vec!["", "", "x ", "[", "é ", "backup started "]);
+        let put_in = prop_oneof![Just(String::new()), "[0-9/:. +-]{1,2}", "\\PC{1,2}"];
+        (before, select(TIMES), any::<[Index; 3]>(), put_in).prop_map(|(before, time, cuts, put_in)| {
+            let mut cuts = cuts.map(|cut| cut.index(time.len() + 1));
+            cuts.sort_unstable();
+            let [start, middle, end] = cuts;
+            // Times are mostly read from their first byte on.
+            let start = if start % 4 == 0 { start } else { 0 };
+            format!("{before}{}{put_in}{}", &time[start..middle], &time[middle..end])
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn no_text_panics(text in prop_oneof![4 => nearly_a_time(), 1 => "\\PC{0,40}", 1 => any::<String>()]) {
+            whole(&text);
+            at_start_of_line(&text);
+            date(&text);
+            time_of_day(&text);
         }
     }
 }
