@@ -58,15 +58,22 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    /// Whether each of these epochs, `(records, dead)`, trips a fresh breaker.
+    fn trips(epochs: &[(u64, u64)]) -> Vec<bool> {
+        let (mut breaker, topic) = (Breaker::default(), Arc::from("t"));
+        let mut epoch = |(records, dead)| breaker.epoch(0, &topic, Health { records, dead }).is_some();
+        epochs.iter().map(|figures| epoch(*figures)).collect()
+    }
+
     #[test]
     fn only_the_newest_ten_thousand_records_decide() {
-        let (mut breaker, topic) = (Breaker::default(), Arc::from("t"));
-        let mut epoch = |records, dead| breaker.epoch(0, &topic, Health { records, dead }).is_some();
-        assert!(!epoch(9_000, 9_000), "too few to decide");
-        assert!(!epoch(9_500, 100), "the first epoch has left the window");
-        assert!(!epoch(500, 500));
-        assert!(!epoch(20_000, 10_000), "half is not over half");
-        assert!(epoch(20_000, 10_001));
+        assert_eq!(trips(&[(9_000, 9_000), (1_000, 0)]), [false, true], "too few to decide, then 9,000 of 10,000");
+        // With the first epoch, 10,000 of 19,500 would be over half; without it, 5,100 of 10,500 are not.
+        let left = [(9_000, 4_900), (1_000, 0), (9_500, 5_100)];
+        assert_eq!(trips(&left), [false, false, false], "the first epoch has left the window");
+        assert_eq!(trips(&[(1_000, 0), (9_500, 100), (500, 500)]), [false, false, false]);
+        assert_eq!(trips(&[(20_000, 10_001)]), [true]);
+        assert_eq!(trips(&[(20_000, 10_000)]), [false], "half is not over half");
     }
 
     #[test]
