@@ -42,9 +42,6 @@ pub enum PipelineError {
     /// Columns in the dataflow do not fit together: a bug of ours, never a bad row.
     #[error("a batch in the dataflow does not have the columns it should have")]
     Batch(#[from] arrow::error::ArrowError),
-    /// A decision of the mapper cannot be written down.
-    #[error("a mapping cannot be written as JSON")]
-    Mapping(#[from] serde_json::Error),
     /// A branch wrote rows for a table that was never made known: a bug of ours.
     #[error("there are rows for table {table}, which nobody has declared")]
     UnknownTable {

@@ -23,15 +23,9 @@ pub(crate) fn start_logging(format: LogFormat, verbose: u8) {
 }
 
 /// Prints the rows of an answer to standard output: JSON and CSV as they come, a table when all are there.
-pub(crate) async fn print_answer(mut rows: Rows, format: Format) -> Result<()> {
+pub(crate) async fn print_answer(rows: Rows, format: Format) -> Result<()> {
     match format {
-        Format::Table => {
-            let mut answer = Answer { schema: rows.schema(), batches: vec![] };
-            while let Some(batch) = rows.next().await? {
-                answer.batches.push(batch);
-            }
-            print_table(&answer)
-        }
+        Format::Table => print_table(&rows.collect().await?),
         Format::Json => print_json_rows(rows).await,
         Format::Csv => print_csv(rows).await,
     }

@@ -68,6 +68,18 @@ impl Rows {
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, SqlError> {
         self.0.next().await.transpose().map_err(SqlError::of)
     }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// As [`Rows::next`].
+    pub async fn collect(mut self) -> Result<Answer, SqlError> {
+        let mut answer = Answer { schema: self.schema(), batches: vec![] };
+        while let Some(batch) = self.next().await? {
+            answer.batches.push(batch);
+        }
+        Ok(answer)
+    }
 }
 
 impl Answer {
@@ -113,12 +125,7 @@ impl Session {
     /// # Errors
     /// [`SqlError`]: the statement writes, is wrong, or failed half-way. An answer is whole or an error.
     pub async fn query(&self, sql: &str) -> Result<Answer, SqlError> {
-        let mut rows = self.stream(sql).await?;
-        let mut answer = Answer { schema: rows.schema(), batches: vec![] };
-        while let Some(batch) = rows.next().await? {
-            answer.batches.push(batch);
-        }
-        Ok(answer)
+        self.stream(sql).await?.collect().await
     }
 
     /// Answers one statement, batch by batch.

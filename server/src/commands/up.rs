@@ -70,7 +70,7 @@ pub(crate) struct UpEnded {
 /// Everything but the printing of the end.
 pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpEnded> {
     let prepared = setup::prepare(args)?;
-    let durability = if args.no_sync { Durability::Process } else { Durability::Disk };
+    let durability = durability(args);
     let data = DataDir::open(&args.data.data, durability).await?;
     // First the fence, then the broker's lock: an older run lets go of it when it finds itself fenced.
     let committer = setup::take_over(&data, durability).await?;
@@ -109,7 +109,7 @@ async fn work(
         budget_bytes: args.memory_mib as usize * 1024 * 1024,
         epoch_interval: args.epoch_interval,
         discover_every: Duration::from_secs(5),
-        durability: if args.no_sync { Durability::Process } else { Durability::Disk },
+        durability: durability(args),
         once: args.once,
     };
     progress::print_banner(&data.path, &bootstrap, &prepared.files, broker.is_some());
@@ -119,6 +119,10 @@ async fn work(
         broker.shutdown().await;
     }
     how
+}
+
+fn durability(args: &UpArgs) -> Durability {
+    if args.no_sync { Durability::Process } else { Durability::Disk }
 }
 
 async fn start_broker(args: &UpArgs, data: &DataDir) -> Result<Option<Broker>> {
