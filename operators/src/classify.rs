@@ -1,31 +1,40 @@
 //! Which domain a record belongs to, and how sure that is.
 //!
-//! A domain is known by its describing phrases alone. Field names vote one by one ([`names`]): each is compared with
-//! every name that the phrases list, by the embedding table. Free text is compared with the phrases' texts ([`texts`]),
-//! and cheap features of structure help where words do not reach. Names are judged once a shape; text is read only
-//! where names do not decide. The outcome is a function of the topic, the shape and the record: the same record always
-//! gets the same domain.
+//! Two kinds of evidence. A domain's describing phrases: field names vote one by one ([`names`]), free text is compared
+//! with the phrases' texts ([`texts`]), and cheap features of structure help where words do not reach ([`structure`]).
+//! And a linear model ([`model`]) over the record's marks ([`marks`]), its vectors and those scores, fitted ([`fit`]) to
+//! records of some two thousand systems. The model knows the domains that ship; a user's domain is known by its phrases
+//! alone, and wins where they put it ahead of every other.
+//!
+//! Names are judged once a shape. Where they leave a doubt, the values of each record are read. The outcome is a
+//! function of the topic, the shape and the record: the same record always gets the same domain.
 
+pub mod fit;
+pub mod marks;
+pub mod model;
 pub mod names;
 pub mod structure;
 pub mod texts;
 
-use crate::embed::Scratch;
+use crate::embed::{DIMENSIONS, Encoder, Scratch};
+use marks::Marks;
+use model::{LANES, Lanes, Model};
 use names::Names;
 use std::cell::RefCell;
 use std::sync::{Arc, LazyLock};
 use texts::Texts;
+use thermocline_schemas::domain::words::spelled;
 use thermocline_schemas::domain::{Registry, UNCLASSIFIED};
-use thermocline_schemas::format::{Body, FieldKind, LeafKind, Parsed, Shape, scan::unescape_into};
+use thermocline_schemas::format::{Body, FieldKind, Parsed, Shape};
 
 /// Below this a record is unclassified rather than guessed.
-pub const LEAST_CONFIDENCE: f32 = 0.3;
+pub const LEAST_CONFIDENCE: f32 = 0.4;
 
-/// By how much scores are flattened, so that a confidence of 0.8 is right about eight times in ten.
+/// A shape that is as sure as this is decided; the values of its records are not read.
+const SURE: f32 = 0.9;
+
+/// By how much scores by phrases are flattened, so that they are evidence in natural logarithms.
 const TEMPERATURE: f32 = 2.5;
-
-/// A domain that is ahead by this much is not overtaken by the meaning of the text, which then is not looked up.
-const FAR_AHEAD: f32 = 5.0;
 
 /// What a record that is nothing but text costs the domains that have no column for such.
 const NO_PLACE_FOR_TEXT: f32 = -4.0;
@@ -35,46 +44,78 @@ const NO_PLACE_FOR_TEXT: f32 = -4.0;
 pub struct Verdict {
     /// The domain's place in the registry.
     pub domain: usize,
-    /// How sure.
+    /// How sure: of a hundred records with 0.8, about eighty are right.
     pub confidence: f32,
 }
 
 /// What a shape alone says.
 #[derive(Debug, Clone)]
 pub struct ShapeVerdict {
-    /// The outcome, where the text of a record changes nothing.
-    pub decided: Option<Verdict>,
-    /// The leaves in which a record may say that it belongs to an audit trail, and the outcome if it does.
-    audit: Option<(Vec<usize>, Verdict)>,
+    /// The outcome, where the values of a record change nothing.
+    decided: Option<Verdict>,
+    /// The domains' scores by phrases, without the text of a record.
     scores: Vec<f32>,
-    text_leaves: Vec<usize>,
+    /// What the topic's name says of each domain.
+    topic: Vec<f32>,
+    /// What the names and the structure say to the model by record.
+    names: Lanes,
+    /// Whether the model knows a word of the names. A line of text may be nothing but figures.
+    known: bool,
+    /// The leaves whose text is compared with the phrases' texts.
+    free_text: Vec<usize>,
+    /// The leaves in which a record may say what it is.
+    kinds: Vec<usize>,
+    body: Body,
 }
 
-/// Knows the domains of a registry by their phrases.
+/// Knows the domains of a registry.
 #[derive(Debug)]
 pub struct Classifier {
     domains: Vec<Arc<str>>,
     unclassified: usize,
     /// Whether a domain has a column for records that are nothing but text.
     takes_text: Vec<bool>,
+    /// The lane of each domain in the model; none for a user's.
+    lanes: Vec<Option<usize>>,
     names: Names,
     texts: Texts,
+    model: Model,
 }
 
 static SHIPPED: LazyLock<Arc<Classifier>> = LazyLock::new(|| Arc::new(Classifier::new(&Registry::shipped())));
 
+/// Reused from record to record.
+#[derive(Debug, Default)]
+struct Buffers {
+    encoder: Scratch,
+    text: String,
+    scores: Vec<f32>,
+    marks: Marks,
+}
+
 thread_local! {
-    /// Reused from record to record: the encoder's, the text, the scores.
-    static SCRATCH: RefCell<(Scratch, String, Vec<f32>)> = RefCell::default();
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 impl Classifier {
     /// A classifier into the domains of `registry`.
     pub fn new(registry: &Registry) -> Self {
+        Self::with_model(registry, Model::shipped().clone())
+    }
+
+    /// One with a model of its own: for fitting.
+    pub fn with_model(registry: &Registry, model: Model) -> Self {
         let domains: Vec<Arc<str>> = registry.iter().map(|domain| Arc::clone(&domain.name)).collect();
-        let unclassified = domains.iter().position(|name| name.as_ref() == UNCLASSIFIED).unwrap_or_default();
-        let takes_text = registry.iter().map(|domain| domain.whole_text.is_some()).collect();
-        Self { domains, unclassified, takes_text, names: Names::new(registry), texts: Texts::new(registry) }
+        let lane = |name: &Arc<str>| model.domains.iter().position(|known| **known == **name);
+        Self {
+            unclassified: domains.iter().position(|name| name.as_ref() == UNCLASSIFIED).unwrap_or_default(),
+            takes_text: registry.iter().map(|domain| domain.whole_text.is_some()).collect(),
+            lanes: domains.iter().map(lane).collect(),
+            names: Names::new(registry),
+            texts: Texts::new(registry),
+            domains,
+            model,
+        }
     }
 
     /// The one into the shipped domains, made once.
@@ -94,13 +135,72 @@ impl Classifier {
 
     /// What the names and the structure of `shape`, and the topic if it is not blank, say.
     pub fn shape(&self, topic: &str, shape: &Shape) -> ShapeVerdict {
-        let mut scores = vec![0.0; self.domains.len()];
-        let mut text_leaves = vec![];
-        let mut decided = None;
+        let mut verdict = ShapeVerdict {
+            decided: None,
+            scores: self.shape_scores(shape),
+            topic: vec![0.0; self.domains.len()],
+            names: Lanes::default(),
+            known: shape.body == Body::Text,
+            free_text: texts::free_text_leaves(shape),
+            kinds: structure::kind_leaves(shape),
+            body: shape.body,
+        };
+        if !topic.is_empty() {
+            self.names.vote_topic(topic, &mut verdict.topic);
+        }
         match shape.body {
-            Body::Empty | Body::Wide => decided = Some(self.nothing()),
+            Body::Empty | Body::Wide => {
+                verdict.decided = Some(Verdict { domain: self.unclassified, confidence: 0.0 });
+            }
+            Body::Object => {
+                let (mut marks, vector, mut sum) = (Marks::default(), names_vector(shape), Lanes::default());
+                marks.of_shape(shape);
+                self.model.by_shape.add_marks(marks.set(), &mut sum);
+                self.model.by_shape.add_names(&vector, &mut sum);
+                self.model.by_shape.add_scores(&self.in_lanes(&verdict.scores), &mut sum);
+                self.model.by_record.add_marks(marks.set(), &mut verdict.names);
+                self.model.by_record.add_names(&vector, &mut verdict.names);
+                verdict.known = self.model.by_record.know(marks.words());
+                let alone = self.verdict(&sum, &verdict.scores, &verdict.topic);
+                let sure = verdict.known && alone.confidence >= SURE && verdict.free_text.is_empty();
+                verdict.decided = Some(alone).filter(|_| sure);
+            }
+            Body::Text | Body::Value => {}
+        }
+        verdict
+    }
+
+    /// The domain of row `row` of `parsed`, whose shape has been judged.
+    pub fn record(&self, shape: &ShapeVerdict, parsed: &Parsed, row: usize) -> Verdict {
+        let says_audit =
+            || shape.kinds.iter().any(|leaf| structure::says_audit(parsed.leaves(row)[*leaf].raw(parsed.text(row))));
+        if let Some(verdict) = shape.decided
+            && !says_audit()
+        {
+            return verdict;
+        }
+        BUFFERS.with_borrow_mut(|buffers| {
+            let vector = self.read(shape, parsed, row, buffers);
+            let scores = self.in_lanes(&buffers.scores);
+            let by_record = &self.model.by_record;
+            // Without a word that the model knows, its guess would be that of an average record.
+            let mut sum = scores.map(|score| score / TEMPERATURE);
+            if shape.known || by_record.know(buffers.marks.words()) {
+                sum = shape.names;
+                by_record.add_marks(buffers.marks.set(), &mut sum);
+                by_record.add_values(&vector, &mut sum);
+                by_record.add_scores(&scores, &mut sum);
+            }
+            self.verdict(&sum, &buffers.scores, &shape.topic)
+        })
+    }
+
+    /// The domains' scores by phrases, as far as the shape tells them.
+    fn shape_scores(&self, shape: &Shape) -> Vec<f32> {
+        let mut scores = vec![0.0; self.domains.len()];
+        match shape.body {
+            Body::Empty | Body::Wide => {}
             Body::Text | Body::Value if shape.fields[0].kind == FieldKind::Text => {
-                text_leaves.push(0);
                 for (score, takes) in scores.iter_mut().zip(&self.takes_text) {
                     *score += if *takes { 0.0 } else { NO_PLACE_FOR_TEXT };
                 }
@@ -108,69 +208,29 @@ impl Classifier {
             Body::Object | Body::Value | Body::Text => {
                 self.names.vote(shape, &mut scores);
                 structure::of_shape(shape, &mut |name, score| self.add(name, score, &mut scores));
-                text_leaves = texts::free_text_leaves(shape);
-                if text_leaves.is_empty() {
-                    decided = Some(self.verdict(&scores));
-                }
             }
         }
-        if !topic.is_empty() {
-            self.names.vote_topic(topic, &mut scores);
-            decided = decided.map(|_| self.verdict(&scores));
-        }
-        let kinds = structure::kind_leaves(shape);
-        let audit = decided.filter(|_| !kinds.is_empty()).map(|_| {
-            let mut scores = scores.clone();
-            self.add("compliance", structure::AUDIT_SCORE, &mut scores);
-            (kinds, self.verdict(&scores))
-        });
-        ShapeVerdict { decided, audit, scores, text_leaves }
+        scores
     }
 
-    /// The domain of row `row` of `parsed`, whose shape has been judged.
-    pub fn record(&self, shape: &ShapeVerdict, parsed: &Parsed, row: usize) -> Verdict {
-        if let Some((kinds, verdict)) = &shape.audit {
-            let (record, leaves) = (parsed.text(row), parsed.leaves(row));
-            if kinds.iter().any(|leaf| structure::says_audit(leaves[*leaf].raw(record))) {
-                return *verdict;
-            }
+    /// Reads the values of a record: leaves its marks and its scores by phrases in `buffers`, and returns its vector.
+    fn read(&self, shape: &ShapeVerdict, parsed: &Parsed, row: usize, buffers: &mut Buffers) -> [f32; DIMENSIONS] {
+        let Buffers { encoder, text, scores, marks } = buffers;
+        let (record, leaves) = (parsed.text(row), parsed.leaves(row));
+        marks.clear();
+        scores.clone_from(&shape.scores);
+        texts::gather(record, leaves, &shape.free_text, text);
+        let mut vector = [0.0; DIMENSIONS];
+        Encoder::shipped().encode_into(text, encoder, &mut vector);
+        match shape.body {
+            Body::Object => marks.of_values(&shape.kinds, record, leaves),
+            _ => marks.of_text(text),
         }
-        if let Some(verdict) = shape.decided {
-            return verdict;
-        }
-        SCRATCH.with_borrow_mut(|(scratch, text, scores)| {
-            text.clear();
-            let (record, leaves) = (parsed.text(row), parsed.leaves(row));
-            for leaf in &shape.text_leaves {
-                let leaf = &leaves[*leaf];
-                if !text.is_empty() {
-                    text.push('\n');
-                }
-                let raw = texts::cut(leaf.raw(record));
-                match leaf.kind {
-                    LeafKind::EscapedText => unescape_into(texts::whole_escapes(raw), text),
-                    _ => text.push_str(raw),
-                }
-            }
-            scores.clone_from(&shape.scores);
+        if !shape.free_text.is_empty() {
             structure::of_text(text, &mut |name, score| self.add(name, score, scores));
-            if self.lead(scores) < FAR_AHEAD {
-                self.texts.score(text, scratch, scores);
-            }
-            self.verdict(scores)
-        })
-    }
-
-    /// How far the best domain is ahead of the next.
-    fn lead(&self, scores: &[f32]) -> f32 {
-        let (mut best, mut next) = (f32::MIN, f32::MIN);
-        for (domain, score) in scores.iter().enumerate() {
-            if domain != self.unclassified {
-                next = next.max(score.min(best));
-                best = best.max(*score);
-            }
+            self.texts.score(&vector, scores);
         }
-        best - next
+        vector
     }
 
     fn add(&self, name: &str, score: f32, scores: &mut [f32]) {
@@ -179,16 +239,46 @@ impl Classifier {
         }
     }
 
-    fn nothing(&self) -> Verdict {
-        Verdict { domain: self.unclassified, confidence: 0.0 }
+    /// Scores by phrases in the order of the model, around their mean.
+    fn in_lanes(&self, scores: &[f32]) -> Lanes {
+        let (mut lanes, count) = (Lanes::default(), self.model.domains.len() as f32);
+        let known = || self.lanes.iter().zip(scores).filter_map(|(lane, score)| Some(((*lane)?, *score)));
+        let mean = known().map(|(_, score)| score).sum::<f32>() / count;
+        known().for_each(|(lane, score)| lanes[lane] = score - mean);
+        lanes
     }
 
-    /// The best domain by softmax; `unclassified` if that is not sure enough.
-    fn verdict(&self, scores: &[f32]) -> Verdict {
-        let known = || scores.iter().enumerate().filter(|(domain, _)| *domain != self.unclassified);
-        let Some((domain, best)) = known().max_by(|a, b| a.1.total_cmp(b.1)) else { return self.nothing() };
-        let sum: f32 = known().map(|(_, score)| ((score - best) / TEMPERATURE).exp()).sum();
-        let confidence = 1.0 / sum;
+    /// The best domain by softmax; `unclassified` if that is not sure enough. The model's domains stand by its evidence
+    /// and the topic; a user's as far from the best of them as its phrases are from theirs.
+    fn verdict(&self, sum: &Lanes, scores: &[f32], topic: &[f32]) -> Verdict {
+        const { assert!(LANES >= 11, "a lane for each domain that ships") };
+        let mut evidence = vec![f32::NEG_INFINITY; self.domains.len()];
+        let (mut best, mut best_score) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+        for (domain, lane) in self.lanes.iter().enumerate() {
+            if let Some(lane) = lane {
+                evidence[domain] = sum[*lane] + topic[domain] / TEMPERATURE;
+                best = best.max(evidence[domain]);
+                best_score = best_score.max(scores[domain] + topic[domain]);
+            }
+        }
+        for (domain, lane) in self.lanes.iter().enumerate() {
+            if lane.is_none() && domain != self.unclassified {
+                evidence[domain] = best + (scores[domain] + topic[domain] - best_score) / TEMPERATURE;
+            }
+        }
+        let (domain, most) = evidence
+            .iter()
+            .copied()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .unwrap_or((self.unclassified, f32::NEG_INFINITY));
+        let confidence = 1.0 / evidence.iter().map(|evidence| (evidence - most).exp()).sum::<f32>();
         Verdict { domain: if confidence < LEAST_CONFIDENCE { self.unclassified } else { domain }, confidence }
     }
+}
+
+/// The mean vector of all names of a shape.
+fn names_vector(shape: &Shape) -> [f32; DIMENSIONS] {
+    let names: Vec<String> = shape.fields.iter().flat_map(|field| spelled(&field.path)).collect();
+    Encoder::shipped().encode(&names.join(" "))
 }

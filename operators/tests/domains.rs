@@ -4,12 +4,14 @@ use arrow::array::{AsArray, BinaryArray, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use thermocline_operators::classify::fit::{Examples, Judged, Labelled};
+use thermocline_operators::classify::model::{Model, Weights};
 use thermocline_operators::{MappingOverrides, Router, TopicRules};
 use thermocline_schemas::domain::Registry;
 use thermocline_schemas::format::{ShapeTable, parse, timestamp};
 
 #[derive(serde::Deserialize)]
-struct Labelled {
+struct Record {
     topic: String,
     ts: Option<String>,
     domain: String,
@@ -18,7 +20,7 @@ struct Labelled {
 
 /// Shares of right domains, by domain and topic, and of right event times; the topic is blanked.
 fn measure(lines: &str) -> (BTreeMap<String, (f64, f64)>, f64) {
-    let records: Vec<Labelled> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let records: Vec<Record> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let payloads = records.iter().map(|record| match &record.payload {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -51,6 +53,22 @@ fn measure(lines: &str) -> (BTreeMap<String, (f64, f64)>, f64) {
     (shares.collect(), right_times / timed)
 }
 
+/// As [`measure`], of what was judged.
+fn by_domain(judged: &[Judged]) -> BTreeMap<String, (f64, f64)> {
+    let mut domains: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
+    for it in judged {
+        let right = f64::from(u8::from(it.is_right()));
+        domains.entry(it.domain).or_default().entry(it.source).or_default().push(right);
+    }
+    let share = |right: &[f64]| right.iter().sum::<f64>() / right.len() as f64;
+    let shares = domains.into_iter().map(|(domain, sources)| {
+        let all: Vec<f64> = sources.values().flatten().copied().collect();
+        let by_source: Vec<f64> = sources.values().map(|right| share(right)).collect();
+        (domain.to_owned(), (share(&all), share(&by_source)))
+    });
+    shares.collect()
+}
+
 fn mean(shares: &BTreeMap<String, (f64, f64)>) -> f64 {
     shares.values().map(|(_, by_topic)| by_topic).sum::<f64>() / shares.len() as f64
 }
@@ -74,10 +92,42 @@ fn records_in_formats_of_known_systems_find_their_domains() {
     }
 }
 
-/// The one figure that is not biased by who wrote the classifier. It must come to 0.70; this holds what is reached so far.
+/// Records in the formats of systems that nobody had looked at who wrote the classifier, its phrases or its data.
 #[test]
 fn records_of_systems_that_nobody_has_looked_at_find_their_domains() {
     let (shares, times) = measure(include_str!("data/unseen.jsonl"));
-    assert!(mean(&shares) >= 0.45, "{shares:?}");
+    println!("{:.3} of the domains, {times:.3} of the times: {shares:?}", mean(&shares));
+    assert!(mean(&shares) >= 0.70, "{shares:?}");
     assert!(times >= 0.75, "{times}");
+}
+
+/// Fits the model to four fifths of the sources, and asks it about the others, with their topics blank.
+#[test]
+fn sources_that_were_left_out_whole_find_their_domains() {
+    let examples = Examples::new(&Labelled::shipped());
+    let left_out = |source: usize| source.is_multiple_of(5);
+    let (by_shape, by_record) = examples.fit(|source| !left_out(source));
+    let model = Model {
+        domains: examples.domains().to_vec(),
+        by_shape: Weights::new(&by_shape),
+        by_record: Weights::new(&by_record),
+    };
+    let judged = examples.judge(&model, left_out);
+    let shares = by_domain(&judged);
+    println!("{:.3}: {shares:?}", mean(&shares));
+    assert!(mean(&shares) >= 0.70, "{shares:?}");
+
+    // And its confidence means something: of the records with 0.8 and more, eight in ten and more are right.
+    let sure = judged.iter().filter(|it| it.confidence >= 0.8).map(|it| f64::from(u8::from(it.is_right())));
+    let (right, all) = sure.fold((0.0, 0.0), |(right, all), it| (right + it, all + 1.0));
+    assert!(all >= 0.4 * judged.len() as f64 && right >= 0.85 * all, "{right} of {all} of {}", judged.len());
+}
+
+/// The model that ships is the one that the shipped records give.
+#[test]
+fn the_shipped_model_is_fitted_to_the_shipped_records() {
+    let examples = Examples::new(&Labelled::shipped());
+    let judged = examples.judge(Model::shipped(), |_| true);
+    let right = judged.iter().filter(|it| it.is_right()).count();
+    assert!(right as f64 >= 0.95 * judged.len() as f64, "{right} of {}", judged.len());
 }

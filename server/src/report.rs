@@ -22,6 +22,15 @@ pub(crate) fn start_logging(format: LogFormat, verbose: u8) {
     }
 }
 
+/// A line on standard output for whoever reads it, if anybody still does: what serves outlives its terminal.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+pub(crate) use say;
+
 /// Prints the rows of an answer to standard output: JSON and CSV as they come, a table when all are there.
 pub(crate) async fn print_answer(rows: Rows, format: Format) -> Result<()> {
     match format {

@@ -1,14 +1,19 @@
 //! Free text speaks for domains.
 
-use crate::embed::{DIMENSIONS, Encoder, Scratch, dot};
+use super::marks::cut;
+use crate::embed::{DIMENSIONS, Encoder, dot};
 use thermocline_schemas::domain::Registry;
 use thermocline_schemas::domain::words::normal;
-use thermocline_schemas::format::{FieldKind, Shape};
+use thermocline_schemas::format::scan::unescape_into;
+use thermocline_schemas::format::{Body, FieldKind, Leaf, LeafKind, Shape};
 
 /// How much the text counts.
 const TEXT_WEIGHT: f32 = 12.0;
-/// Bytes of one text that are read.
+/// Bytes of a free text that are read, and of another value.
 const LONGEST_TEXT_BYTES: usize = 320;
+const LONGEST_VALUE_BYTES: usize = 64;
+/// Bytes of all values of a record that are read.
+const MOST_BYTES: usize = 640;
 
 /// The describing texts of all domains.
 #[derive(Debug)]
@@ -27,13 +32,11 @@ impl Texts {
         Self { domains: registry.len(), texts: texts.collect() }
     }
 
-    /// Adds what `text` says to `scores`: the mean of the two nearest texts of each domain.
-    pub fn score(&self, text: &str, scratch: &mut Scratch, scores: &mut [f32]) {
-        let mut vector = [0.0; DIMENSIONS];
-        Encoder::shipped().encode_into(text, scratch, &mut vector);
+    /// Adds what a text with this vector says to `scores`: the mean of the two nearest texts of each domain.
+    pub fn score(&self, vector: &[f32; DIMENSIONS], scores: &mut [f32]) {
         let mut best = vec![[0.0f32; 2]; self.domains];
         for (described, domain) in &self.texts {
-            let near = dot(described, &vector);
+            let near = dot(described, vector);
             let [first, second] = &mut best[*domain];
             if near > *first {
                 (*first, *second) = (near, *first);
@@ -47,7 +50,7 @@ impl Texts {
     }
 }
 
-/// The leaves of `shape` whose text has to be read, because the names say little.
+/// The leaves of `shape` whose text is compared with the phrases' texts, because the names say little.
 pub fn free_text_leaves(shape: &Shape) -> Vec<usize> {
     const FREE: &[&str] = &[
         "text",
@@ -72,20 +75,32 @@ pub fn free_text_leaves(shape: &Shape) -> Vec<usize> {
         "sentence",
         "title",
     ];
-    if shape.fields.len() > 4 {
-        return vec![];
+    match shape.body {
+        Body::Text | Body::Value => return vec![0],
+        Body::Object if shape.fields.len() <= 4 => {}
+        Body::Object | Body::Empty | Body::Wide => return vec![],
     }
     let texts = shape.fields.iter().enumerate().filter(|(_, field)| field.kind == FieldKind::Text);
     texts.filter(|(_, field)| FREE.contains(&normal(&field.name).as_str())).map(|(leaf, _)| leaf).collect()
 }
 
-/// As much of a text as is read, whole characters.
-pub fn cut(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST_TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// Puts the texts of a record into `text`, a line each: as much of them as is read.
+pub fn gather(record: &str, leaves: &[Leaf], free_text: &[usize], text: &mut String) {
+    text.clear();
+    for (place, leaf) in leaves.iter().enumerate() {
+        let free = free_text.contains(&place);
+        if text.len() >= MOST_BYTES || !(free || matches!(leaf.kind, LeafKind::Text | LeafKind::EscapedText)) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let raw = cut(leaf.raw(record), if free { LONGEST_TEXT_BYTES } else { LONGEST_VALUE_BYTES });
+        match leaf.kind {
+            LeafKind::EscapedText => unescape_into(whole_escapes(raw), text),
+            _ => text.push_str(raw),
+        }
     }
-    &text[..end]
 }
 
 /// A text that was cut, without an escape that the cut went through.

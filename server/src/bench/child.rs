@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What one process took.
@@ -38,6 +38,8 @@ pub(super) fn run(args: &[&str]) -> Result<Took> {
 #[derive(Debug)]
 pub(super) struct BrokerProcess {
     child: Child,
+    /// Open as long as the broker runs, which may have more to say.
+    _output: BufReader<ChildStdout>,
     /// Where it listens.
     pub(super) bootstrap: String,
 }
@@ -47,9 +49,10 @@ impl BrokerProcess {
     pub(super) fn start(data: &str) -> Result<Self> {
         let mut child = own()?.args(["broker", "--data", data, "--port", "0"]).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().context("a piped output is there")?;
-        let line = BufReader::new(output).lines().next().context("the broker says nothing")??;
-        let bootstrap = line.split_whitespace().last().context("the broker says where it listens")?.to_owned();
-        Ok(Self { child, bootstrap })
+        let (mut output, mut line) = (BufReader::new(output), String::new());
+        output.read_line(&mut line)?;
+        let bootstrap = line.split_whitespace().last().context("the broker does not say where it listens")?.to_owned();
+        Ok(Self { child, _output: output, bootstrap })
     }
 }
 

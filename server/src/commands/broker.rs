@@ -1,6 +1,7 @@
 //! `thermocline broker`: the embedded broker alone.
 
 use crate::cli::BrokerArgs;
+use crate::report::say;
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 use thermocline_broker::{Broker, BrokerConfig, Fsync};
@@ -17,9 +18,9 @@ pub(crate) async fn run(args: BrokerArgs) -> Result<ExitCode> {
         ..BrokerConfig::default()
     };
     let broker = Broker::start(config).await.context("the broker cannot start")?;
-    println!("broker   {}", broker.bootstrap());
-    println!("data     {}", args.data.data.join(FOLDER).display());
-    println!("write    thermocline produce --kafka {} --topic TOPIC FILE", broker.bootstrap());
+    say!("broker   {}", broker.bootstrap());
+    say!("data     {}", args.data.data.join(FOLDER).display());
+    say!("write    thermocline produce --kafka {} --topic TOPIC FILE", broker.bootstrap());
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted?,

@@ -2,7 +2,7 @@
 
 use crate::commands::up::PipelineFile;
 use crate::data_dir::RUN_FILE;
-use crate::report::thousands;
+use crate::report::{say, thousands};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -15,10 +15,10 @@ use tokio::sync::watch;
 
 /// Prints where everything is.
 pub(crate) fn print_banner(data: &Path, bootstrap: &str, files: &[PipelineFile], embedded: bool) {
-    println!("data       {}", data.display());
-    println!("broker     {bootstrap}{}", if embedded { " (embedded)" } else { "" });
+    say!("data       {}", data.display());
+    say!("broker     {bootstrap}{}", if embedded { " (embedded)" } else { "" });
     for file in files {
-        println!("pipeline   {}", file.path);
+        say!("pipeline   {}", file.path);
     }
 }
 
@@ -37,11 +37,11 @@ pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen:
             .collect();
         let new: Vec<&str> = now.iter().filter(|topic| !topics.contains(topic)).map(String::as_str).collect();
         if !new.is_empty() {
-            line.suspend(|| println!("{}", topic_lines(&new)));
+            line.suspend(|| say!("{}", topic_lines(&new)));
         }
         if first && now.is_empty() && !once {
             let paste = format!("thermocline produce --kafka {bootstrap} --topic orders orders.jsonl");
-            line.suspend(|| println!("no topics yet; write to one:\n           {paste}"));
+            line.suspend(|| say!("no topics yet; write to one:\n           {paste}"));
         }
         (topics, first) = (now, false);
         line.set_message(status_line(&snapshot));
@@ -101,18 +101,18 @@ pub(crate) fn rows_by_table(view: &CutView) -> BTreeMap<String, [u64; 3]> {
 pub(crate) fn print_rows(view: &CutView) {
     let rows = rows_by_table(view);
     if rows.is_empty() {
-        println!("no rows yet");
+        say!("no rows yet");
         return;
     }
     let width = rows.keys().map(String::len).max().unwrap_or_default().max(DEAD_LETTERS.len());
     let [hot, warm, cold] = Tier::ALL.map(Tier::as_str);
-    println!("{:width$} {hot:>12} {warm:>12} {cold:>12}", "rows");
+    say!("{:width$} {hot:>12} {warm:>12} {cold:>12}", "rows");
     let mut sums = [0; 3];
     for (table, tiers) in &rows {
         let [hot, warm, cold] = tiers.map(thousands);
-        println!("{table:width$} {hot:>12} {warm:>12} {cold:>12}");
+        say!("{table:width$} {hot:>12} {warm:>12} {cold:>12}");
         sums.iter_mut().zip(tiers).for_each(|(sum, rows)| *sum += rows);
     }
     let [hot, warm, cold] = sums.map(thousands);
-    println!("{:width$} {hot:>12} {warm:>12} {cold:>12}", "all");
+    say!("{:width$} {hot:>12} {warm:>12} {cold:>12}", "all");
 }
