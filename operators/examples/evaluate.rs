@@ -1,9 +1,7 @@
 //! How right the classifier and the event times are, on labelled records.
 //!
 //! `evaluate FILE.jsonl.gz [--with-topic] [--wrong N] [--list] [--speed]`: each line has `topic`, `ts`, `domain` and
-//! `payload` (an object, or a string for raw text). The topic is blanked unless asked for. Sources in `HELD_OUT` took
-//! no part in choosing weights, but a record of each had been seen before the phrases were written: this figure is not
-//! blind. A figure for sources that nobody looked at needs a file of such sources.
+//! `payload` (an object, or a string for raw text). The topic is blanked unless asked for.
 
 use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{Float32Type, TimestampMicrosecondType};
@@ -14,71 +12,6 @@ use thermocline_operators::{MappingOverrides, Router, TopicRules, bench};
 use thermocline_schemas::domain::Registry;
 use thermocline_schemas::format::timestamp;
 use thermocline_schemas::format::{ShapeTable, parse};
-
-/// Beginnings of the topics that were held out: about half of the sources of each domain.
-const HELD_OUT: &[&str] = &[
-    "adventureworksdw.dbo.dimreseller",
-    "adventureworks.production.billofmaterials",
-    "adventureworks.production.product",
-    "adventureworks.sales.store",
-    "adventureworks.sales.salestaxrate",
-    "adventureworks.sales.specialoffer",
-    "tate.",
-    "adventureworks.sales.salespersonquotahistory",
-    "adventureworks.humanresources.employeedepartmenthistory",
-    "adventureworks.sales.salesterritoryhistory",
-    "openstack",
-    "linux",
-    "android",
-    "hadoop",
-    "windows.system",
-    "windows.application",
-    "windows.microsoft",
-    "windows.wmi",
-    "windows.kernel",
-    "windows.windows_",
-    "windows.task",
-    "windows.terminal",
-    "windows.bits",
-    "windows.directory",
-    "windows.msexchange",
-    "ga.sessions",
-    "restaurant.",
-    "assistant.",
-    "adventureworksdw.dbo.prospectivebuyer",
-    "adventureworks.person.personphone",
-    "adventureworks.sales.salesperson",
-    "ga4.",
-    "adventureworksdw.dbo.factcallcenter",
-    "adventureworksdw.dbo.factsurvey",
-    "adventureworksdw.dbo.factsalesquota",
-    "loan.",
-    "itil.",
-    "docs.",
-    "adventureworksdw.dbo.factadditional",
-    "adventureworks.humanresources.jobcandidate",
-    "aws.",
-    "m365.",
-    "TravelTime",
-    "nyc",
-    "machine",
-    "cpu",
-    "grok",
-    "speed",
-    "rds",
-    "rogue",
-    "exchange",
-    "elb",
-    "ambient",
-    "occupancy",
-    "iio",
-];
-/// Tuned, though they begin like one that is held out.
-const TUNED: &[&str] = &[
-    "adventureworks.production.productdescription",
-    "adventureworks.production.productcost",
-    "adventureworks.production.productlist",
-];
 
 struct Record {
     topic: String,
@@ -124,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shapes = ShapeTable::default();
     let mut by_topic: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     records.iter().for_each(|record| by_topic.entry(&record.topic).or_default().push(record));
-    let mut counts: BTreeMap<(String, String, bool), Count> = BTreeMap::new();
+    let mut counts: BTreeMap<(String, String), Count> = BTreeMap::new();
     let mut confused: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (topic, records) in by_topic {
         let payloads = BinaryArray::from_iter_values(records.iter().map(|record| &record.payload));
@@ -135,14 +68,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // A broker's time that is right for nobody.
         let timestamps = TimestampMicrosecondArray::from(vec![1; parsed.len()]);
         let routed = router.route(if with_topic { topic } else { "" }, &parsed, None, &timestamps, 0)?;
-        let held_out = HELD_OUT.iter().any(|start| topic.starts_with(start))
-            && !TUNED.iter().any(|start| topic.starts_with(start));
         let mut shown = 0;
         for routed in routed {
             let times = routed.batch.column(0).as_primitive::<TimestampMicrosecondType>();
             for (at, position) in routed.rows.values().iter().enumerate() {
                 let record = records[*position as usize];
-                let key = (record.domain.clone(), family(topic), held_out);
+                let key = (record.domain.clone(), family(topic));
                 let count = counts.entry(key).or_default();
                 count.records += 1;
                 let right = *record.domain == *routed.domain;
@@ -250,7 +181,7 @@ fn read(file: &str) -> Result<Vec<Record>, Box<dyn std::error::Error>> {
     lines.map(|line| record(line?)).collect()
 }
 
-fn print(counts: &BTreeMap<(String, String, bool), Count>, confused: &BTreeMap<(String, String), usize>) {
+fn print(counts: &BTreeMap<(String, String), Count>, confused: &BTreeMap<(String, String), usize>) {
     let share = |part: usize, whole: usize| {
         if whole == 0 { "    -".to_owned() } else { format!("{:5.1}", 100.0 * part as f64 / whole as f64) }
     };
@@ -263,17 +194,18 @@ fn print(counts: &BTreeMap<(String, String, bool), Count>, confused: &BTreeMap<(
             share(count.right_time, count.timed)
         )
     };
-    let mut totals: BTreeMap<(String, bool), Count> = BTreeMap::new();
+    let mut totals: BTreeMap<String, Count> = BTreeMap::new();
     // NAB has 47 series of one shape: one line.
-    let mut folded: BTreeMap<(String, String, bool), Count> = BTreeMap::new();
-    for ((domain, topic, held_out), count) in counts {
+    let mut folded: BTreeMap<(String, String), Count> = BTreeMap::new();
+    let mut all = Count::default();
+    for ((domain, topic), count) in counts {
         let topic = if domain == "metrics" { "(series)".to_owned() } else { topic.clone() };
-        folded.entry((domain.clone(), topic, *held_out)).or_default().add(count);
-        totals.entry((domain.clone(), *held_out)).or_default().add(count);
-        totals.entry(("~ all records".to_owned(), *held_out)).or_default().add(count);
+        folded.entry((domain.clone(), topic)).or_default().add(count);
+        totals.entry(domain.clone()).or_default().add(count);
+        all.add(count);
     }
-    for ((domain, topic, held_out), count) in &folded {
-        println!("{}", line(&format!("{domain} {topic}{}", if *held_out { " (held out)" } else { "" }), count));
+    for ((domain, topic), count) in &folded {
+        println!("{}", line(&format!("{domain} {topic}"), count));
         let mut wrong: Vec<_> = confused.iter().filter(|((name, _), _)| name == topic).collect();
         wrong.sort_by_key(|(_, records)| std::cmp::Reverse(**records));
         let wrong: Vec<String> =
@@ -283,18 +215,8 @@ fn print(counts: &BTreeMap<(String, String, bool), Count>, confused: &BTreeMap<(
         }
     }
     println!();
-    for held_out in [false, true] {
-        println!("{}", if held_out { "HELD OUT" } else { "TUNED" });
-        let mut rights = vec![];
-        for ((domain, _), count) in totals.iter().filter(|((_, held), _)| *held == held_out) {
-            println!("{}", line(&format!("  {domain}"), count));
-            if !domain.starts_with('~') {
-                rights.push(count.right as f64 / count.records as f64);
-            }
-        }
-        println!("  mean over domains {:.1}", 100.0 * rights.iter().sum::<f64>() / rights.len() as f64);
-    }
-    let mut all = Count::default();
-    counts.values().for_each(|count| all.add(count));
+    totals.iter().for_each(|(domain, count)| println!("{}", line(domain, count)));
+    let rights = totals.values().map(|count| count.right as f64 / count.records as f64);
+    println!("mean over domains {:.1}", 100.0 * rights.sum::<f64>() / totals.len() as f64);
     println!("{}", line("ALL", &all));
 }

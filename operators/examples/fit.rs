@@ -23,15 +23,15 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 }
 
 fn cross_validate(examples: &Examples) {
-    let mut judged = vec![];
+    let (folds, mut judged) = (examples.folds(FOLDS), vec![]);
     for fold in 0..FOLDS {
-        let (by_shape, by_record) = examples.fit(|source| source % FOLDS != fold);
+        let (by_shape, by_record) = examples.fit(|source| folds[source] != fold);
         let model = Model {
             domains: examples.domains().to_vec(),
             by_shape: Weights::new(&by_shape),
             by_record: Weights::new(&by_record),
         };
-        judged.extend(examples.judge(&model, |source| source % FOLDS == fold));
+        judged.extend(examples.judge(&model, |source| folds[source] == fold));
     }
     let mut by_domain: BTreeMap<&str, BTreeMap<&str, Vec<bool>>> = BTreeMap::new();
     let mut by_confidence = BTreeMap::<u32, Vec<bool>>::new();

@@ -59,7 +59,7 @@ pub struct ShapeVerdict {
     topic: Vec<f32>,
     /// What the names and the structure say to the model by record.
     names: Lanes,
-    /// Whether the model knows a word of the names. A line of text may be nothing but figures.
+    /// Whether the model knows a word of the names.
     known: bool,
     /// The leaves whose text is compared with the phrases' texts.
     free_text: Vec<usize>,
@@ -105,8 +105,9 @@ impl Classifier {
 
     /// One with a model of its own: for fitting.
     pub fn with_model(registry: &Registry, model: Model) -> Self {
+        assert!(model.domains.len() <= LANES, "a lane for each domain of the model");
         let domains: Vec<Arc<str>> = registry.iter().map(|domain| Arc::clone(&domain.name)).collect();
-        let lane = |name: &Arc<str>| model.domains.iter().position(|known| **known == **name);
+        let lane = |name: &Arc<str>| model.lane(name);
         Self {
             unclassified: domains.iter().position(|name| name.as_ref() == UNCLASSIFIED).unwrap_or_default(),
             takes_text: registry.iter().map(|domain| domain.whole_text.is_some()).collect(),
@@ -140,7 +141,7 @@ impl Classifier {
             scores: self.shape_scores(shape),
             topic: vec![0.0; self.domains.len()],
             names: Lanes::default(),
-            known: shape.body == Body::Text,
+            known: false,
             free_text: texts::free_text_leaves(shape),
             kinds: structure::kind_leaves(shape),
             body: shape.body,
@@ -172,10 +173,10 @@ impl Classifier {
 
     /// The domain of row `row` of `parsed`, whose shape has been judged.
     pub fn record(&self, shape: &ShapeVerdict, parsed: &Parsed, row: usize) -> Verdict {
-        let says_audit =
-            || shape.kinds.iter().any(|leaf| structure::says_audit(parsed.leaves(row)[*leaf].raw(parsed.text(row))));
+        let (record, leaves) = (parsed.text(row), parsed.leaves(row));
+        let says_audit = shape.kinds.iter().any(|leaf| structure::says_audit(leaves[*leaf].raw(record)));
         if let Some(verdict) = shape.decided
-            && !says_audit()
+            && !says_audit
         {
             return verdict;
         }
@@ -185,11 +186,16 @@ impl Classifier {
             let by_record = &self.model.by_record;
             // Without a word that the model knows, its guess would be that of an average record.
             let mut sum = scores.map(|score| score / TEMPERATURE);
-            if shape.known || by_record.know(buffers.marks.words()) {
+            // A line of text may be nothing but figures.
+            let figures = || shape.body == Body::Text && buffers.text.bytes().any(|byte| byte.is_ascii_digit());
+            if shape.known || by_record.know(buffers.marks.words()) || figures() {
                 sum = shape.names;
                 by_record.add_marks(buffers.marks.set(), &mut sum);
                 by_record.add_values(&vector, &mut sum);
                 by_record.add_scores(&scores, &mut sum);
+            }
+            if says_audit && let Some(lane) = self.model.lane("compliance") {
+                sum[lane] += structure::AUDIT_EVIDENCE;
             }
             self.verdict(&sum, &buffers.scores, &shape.topic)
         })
@@ -201,8 +207,9 @@ impl Classifier {
         match shape.body {
             Body::Empty | Body::Wide => {}
             Body::Text | Body::Value if shape.fields[0].kind == FieldKind::Text => {
-                for (score, takes) in scores.iter_mut().zip(&self.takes_text) {
-                    *score += if *takes { 0.0 } else { NO_PLACE_FOR_TEXT };
+                for ((score, takes), lane) in scores.iter_mut().zip(&self.takes_text).zip(&self.lanes) {
+                    // A user's domain has said by its phrases what it takes.
+                    *score += if *takes || lane.is_none() { 0.0 } else { NO_PLACE_FOR_TEXT };
                 }
             }
             Body::Object | Body::Value | Body::Text => {
@@ -223,7 +230,7 @@ impl Classifier {
         let mut vector = [0.0; DIMENSIONS];
         Encoder::shipped().encode_into(text, encoder, &mut vector);
         match shape.body {
-            Body::Object => marks.of_values(&shape.kinds, record, leaves),
+            Body::Object => marks.of_values(record, leaves),
             _ => marks.of_text(text),
         }
         if !shape.free_text.is_empty() {
@@ -251,7 +258,6 @@ impl Classifier {
     /// The best domain by softmax; `unclassified` if that is not sure enough. The model's domains stand by its evidence
     /// and the topic; a user's as far from the best of them as its phrases are from theirs.
     fn verdict(&self, sum: &Lanes, scores: &[f32], topic: &[f32]) -> Verdict {
-        const { assert!(LANES >= 11, "a lane for each domain that ships") };
         let mut evidence = vec![f32::NEG_INFINITY; self.domains.len()];
         let (mut best, mut best_score) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
         for (domain, lane) in self.lanes.iter().enumerate() {

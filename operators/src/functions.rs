@@ -14,7 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 use thermocline_schemas::format::{ShapeTable, parse};
 
-/// The functions of this crate, over the shipped domains.
+/// The functions of this crate, over the shipped domains: what a query calls, which knows no pipeline file.
 pub fn functions() -> Vec<ScalarUDF> {
     functions_over(Classifier::shipped())
 }

@@ -100,8 +100,8 @@ pub(crate) struct UpArgs {
     /// End when everything is read, committed and rolled up that was on the broker at the start.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Topic patterns that settle the domain: a TOML file with lines like "payments.*" = "user".
-    /// Default: topics.toml in the data directory, if it is there.
+    /// Topics whose domain is settled, in TOML: for each a line `[[topic]]`, then `pattern = "payments.*"` and
+    /// `domain = "integration"`. Default: topics.toml in the data directory, if it is there.
     #[arg(long, value_name = "FILE")]
     pub(crate) topics: Option<PathBuf>,
     /// Corrections of mappings, in TOML; see `thermocline mappings`. Default: mappings.toml in the data directory.
@@ -332,7 +332,7 @@ pub(crate) struct BenchClassifyArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchStreamArgs {
     /// Records to produce and read.
-    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) records: u64,
     /// Partitions of the topic.
     #[arg(long, value_name = "N", default_value_t = 8)]
@@ -341,8 +341,8 @@ pub(crate) struct BenchStreamArgs {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) workers: usize,
     /// Runs of each; the median counts.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) runs: usize,
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) runs: u16,
     /// Brokers to use. Without it the embedded broker runs in a process of its own.
     #[arg(long, value_name = "BOOTSTRAP")]
     pub(crate) kafka: Option<String>,

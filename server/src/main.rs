@@ -9,6 +9,11 @@ mod report;
 
 use clap::Parser;
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
+
+/// Gives memory back: under the allocator of the system a run over a long backlog holds half as much again.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

@@ -65,13 +65,13 @@ pub(crate) fn print_table(answer: &Answer) -> Result<()> {
     let options = FormatOptions::default().with_display_error(true);
     let empty = [RecordBatch::new_empty(answer.schema.clone())];
     let batches = if answer.batches.is_empty() { &empty } else { &*answer.batches };
-    println!("{}", arrow::util::pretty::pretty_format_batches_with_options(batches, &options)?);
+    say!("{}", arrow::util::pretty::pretty_format_batches_with_options(batches, &options)?);
     Ok(())
 }
 
 /// Prints one JSON object to standard output.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

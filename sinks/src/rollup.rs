@@ -9,6 +9,7 @@ mod merge;
 pub(crate) use commit::Settled;
 
 use crate::committer::{ATTEMPTS, Committer};
+use crate::segment::BLOCK_BYTES;
 use crate::{SinkError, crash_point};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,10 @@ mod duration {
 /// A rollup takes no more than this many times its tier's target: the rest waits for the next.
 const MAX_TARGETS: u64 = 4;
 
+/// Nor more parts than hold this many bytes while they are merged, two blocks each, on average: memory stays flat however
+/// many parts wait. Of parts of a megabyte and more these are 64; the rest waits for the next rollup.
+const MERGE_BYTES: u64 = 64 << 20;
+
 /// The tables whose staged parts should be rolled up now: old enough, large enough, or in the way.
 pub fn due(view: &CutView, config: &RollupConfig, now: EventTime) -> BTreeSet<TableId> {
     let mut staged: BTreeMap<&TableId, (EventTime, u64)> = BTreeMap::new();
@@ -128,15 +133,17 @@ fn crowded<'a>(view: &'a CutView, config: &RollupConfig) -> BTreeSet<&'a TableId
     view.parts.iter().filter(|part| oldest.contains(&*part.segment)).map(|part| &part.part.table).collect()
 }
 
-/// The staged parts that a rollup of `table` takes: the oldest, up to a few times the target.
+/// The staged parts that a rollup of `table` takes: the oldest, up to a few times the target, and as many as a merge holds.
 fn taken<'a>(view: &'a CutView, table: &TableId, config: &RollupConfig) -> Vec<&'a Part> {
     let limit = config.tier(table.tier).1.saturating_mul(MAX_TARGETS);
-    let mut bytes = 0_u64;
+    let (mut all, mut held) = (0_u64, 0_u64);
     let staged = view.parts.iter().filter(|part| part.part.table == *table);
     let fits = |part: &&Part| {
-        let first = bytes == 0;
-        bytes = bytes.saturating_add(part.part.bytes.end - part.part.bytes.start);
-        first || bytes <= limit
+        let first = all == 0;
+        let bytes = part.part.bytes.end - part.part.bytes.start;
+        all = all.saturating_add(bytes);
+        held += bytes.min(2 * BLOCK_BYTES as u64);
+        first || (all <= limit && held <= MERGE_BYTES)
     };
     staged.take_while(fits).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic, padded to 64 bytes
-//! part:   an Arrow IPC stream (uncompressed, blocks of at most 8,192 rows sorted by event time), its checksum (8 bytes)
+//! part:   an Arrow IPC stream (uncompressed, blocks of about half a megabyte sorted by event time), its checksum (8 bytes)
 //! part:   …                                                                   each starts at a multiple of 64 bytes
 //! index:  JSON: generation, epoch, worker, and for each part its table, bytes, rows, event times and checksum
 //! footer: length of the index (8 bytes), its checksum (8 bytes), magic
@@ -20,6 +20,7 @@ pub use thermocline_schemas::metadata::Durability;
 use crate::{SinkError, crash_point};
 use arrow::array::{Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::interleave_record_batch;
+use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -35,7 +36,9 @@ const MAGIC: &[u8; 8] = b"THCLSEG1";
 const ALIGNMENT: u64 = 64;
 /// Bytes of a checksum.
 const CHECKSUM: u64 = 8;
-/// Rows of one IPC block: what a merge of many parts holds of each.
+/// Bytes of one IPC block, if its rows are as those of its batch on average. A merge holds a block or two of each part.
+pub(crate) const BLOCK_BYTES: usize = 512 << 10;
+/// Most rows of one IPC block.
 const BLOCK_ROWS: usize = 8_192;
 
 /// What a segment says of itself.
@@ -190,8 +193,9 @@ fn encode_part<W: Write>(
     out.checksum.reset();
     let mut writer = StreamWriter::try_new(&mut *out, &batches[0].schema()).map_err(|error| failed(error.into()))?;
     for batch in &batches {
-        for first in (0..batch.num_rows()).step_by(BLOCK_ROWS) {
-            let block = batch.slice(first, BLOCK_ROWS.min(batch.num_rows() - first));
+        let rows = block_rows(batch).map_err(|error| failed(error.into()))?;
+        for first in (0..batch.num_rows()).step_by(rows) {
+            let block = batch.slice(first, rows.min(batch.num_rows() - first));
             writer.write(&block).map_err(|error| failed(error.into()))?;
         }
     }
@@ -201,6 +205,13 @@ fn encode_part<W: Write>(
     out.write_all(&checksum.to_le_bytes()).map_err(|error| failed(error.into()))?;
     let part = NewPart { table, bytes: start..out.written, rows, event_time: (least, greatest) };
     Ok(Some(IndexedPart { part, checksum }))
+}
+
+/// How many rows of `batch` make a block, as its rows are on average: whoever merges parts holds a block of each.
+fn block_rows(batch: &RecordBatch) -> Result<usize, ArrowError> {
+    let columns = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+    let bytes = columns.sum::<Result<usize, _>>()?;
+    Ok((BLOCK_BYTES * batch.num_rows() / bytes.max(1)).clamp(1, BLOCK_ROWS))
 }
 
 /// True when the event times never go back, within and across batches.

@@ -31,9 +31,9 @@ impl Labelled {
     pub fn shipped() -> Vec<Self> {
         let record = |line: &str| {
             let mut record: serde_json::Value = serde_json::from_str(line).expect("a shipped record is JSON");
-            // Records of public sources have a topic, which is narrower than the source.
-            if let Some(topic) = record.get("topic").cloned() {
-                record["source"] = topic;
+            // Public records come from repositories with many topics each.
+            if let Some(topic) = record["topic"].as_str() {
+                record["source"] = format!("{} {topic}", record["source"].as_str().unwrap_or_default()).into();
             }
             serde_json::from_value(record).expect("a shipped record is labelled")
         };
@@ -131,7 +131,7 @@ impl Examples {
                 sources.push(record.source.clone());
                 sources.len() - 1
             });
-            let lane = domains.iter().position(|name| *name == record.domain).expect("a label is a domain that ships");
+            let lane = classifier.model.lane(&record.domain).expect("a label is a domain that ships");
             let (by_shape, by_record) = inputs(&classifier, &parsed, row);
             examples.push(Example { by_shape, by_record, lane, source });
         }
@@ -148,13 +148,23 @@ impl Examples {
         self.sources.len()
     }
 
+    /// The fold of each source, of `folds`: those of one repository, or of one system under several numbers, are together.
+    pub fn folds(&self, folds: usize) -> Vec<usize> {
+        let mut families: AHashMap<&str, usize> = AHashMap::new();
+        let mut fold = |family| {
+            let next = families.len();
+            *families.entry(family).or_insert(next) % folds
+        };
+        self.sources.iter().map(|source| fold(family(source))).collect()
+    }
+
     /// The weights of each mark, by shape and by record, fitted to the sources that `takes` says.
     pub fn fit(&self, takes: impl Fn(usize) -> bool) -> (BTreeMap<Mark, Lanes>, BTreeMap<Mark, Lanes>) {
         let taken: Vec<&Example> = self.examples.iter().filter(|example| takes(example.source)).collect();
         let objects: Vec<&Example> = taken.iter().copied().filter(|example| !example.by_shape.is_empty()).collect();
         std::thread::scope(|scope| {
-            let by_shape = scope.spawn(|| fit(&objects, |example| &example.by_shape));
-            let by_record = fit(&taken, |example| &example.by_record);
+            let by_shape = scope.spawn(|| fit(&objects, self.domains.len(), |example| &example.by_shape));
+            let by_record = fit(&taken, self.domains.len(), |example| &example.by_record);
             (by_shape.join().expect("fitting does not panic"), by_record)
         })
     }
@@ -173,6 +183,15 @@ impl Examples {
             }
         };
         self.examples.iter().enumerate().filter(|(_, example)| takes(example.source)).map(judge).collect()
+    }
+}
+
+/// What sources of one origin have in common: the repository, or the name without a number or letter at its end.
+fn family(source: &str) -> &str {
+    let name = source.split(' ').next().unwrap_or(source);
+    match name.rsplit_once('-') {
+        Some((name, end)) if end.len() == 1 => name,
+        _ => name,
     }
 }
 
@@ -209,7 +228,11 @@ fn inputs(classifier: &Classifier, parsed: &Parsed, row: usize) -> (Inputs, Inpu
 }
 
 /// Fits one table, by Adam over all examples at once: no order of examples, no chance.
-fn fit<'a>(examples: &[&'a Example], inputs: impl Fn(&'a Example) -> &'a Inputs) -> BTreeMap<Mark, Lanes> {
+fn fit<'a>(
+    examples: &[&'a Example],
+    domains: usize,
+    inputs: impl Fn(&'a Example) -> &'a Inputs,
+) -> BTreeMap<Mark, Lanes> {
     let mut seen: AHashMap<Mark, AHashSet<usize>> = AHashMap::new();
     for example in examples {
         for (mark, _) in inputs(example) {
@@ -235,7 +258,7 @@ fn fit<'a>(examples: &[&'a Example], inputs: impl Fn(&'a Example) -> &'a Inputs)
         let mut slope: Vec<Lanes> = weights.iter().map(|row| row.map(|weight| weight * RIDGE)).collect();
         for (example, inputs) in examples.iter().zip(&compact) {
             let importance = 1.0 / (counts[&example.source] * total);
-            let mut miss = shares(&weights, inputs);
+            let mut miss = shares(&weights, inputs, domains);
             miss[example.lane] -= 1.0;
             for (row, value) in inputs {
                 for lane in 0..LANES {
@@ -259,20 +282,17 @@ fn fit<'a>(examples: &[&'a Example], inputs: impl Fn(&'a Example) -> &'a Inputs)
 }
 
 /// The share of each of the domains, by softmax; lanes without a domain have none.
-fn shares(weights: &[Lanes], inputs: &[(usize, f32)]) -> Lanes {
+fn shares(weights: &[Lanes], inputs: &[(usize, f32)], domains: usize) -> Lanes {
     let mut sum = Lanes::default();
     for (row, value) in inputs {
         for lane in 0..LANES {
             sum[lane] += weights[*row][lane] * value;
         }
     }
-    sum[DOMAINS..].fill(f32::NEG_INFINITY);
+    sum[domains..].fill(f32::NEG_INFINITY);
     let most = sum.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut shares = sum.map(|evidence| (evidence - most).exp());
     let all: f32 = shares.iter().sum();
     shares.iter_mut().for_each(|share| *share /= all);
     shares
 }
-
-/// Domains that ship, without `unclassified`.
-const DOMAINS: usize = 11;

@@ -3,10 +3,11 @@
 //!
 //! A mark is the hash of a kind and a word, so that the model's table needs no text. Marks of a record are a set.
 
-use super::structure::says_audit;
+use super::texts::whole_escapes;
 use std::cell::RefCell;
 use thermocline_schemas::domain::words::{normal, spelled};
-use thermocline_schemas::format::{Leaf, LeafKind, Shape};
+use thermocline_schemas::format::scan::unescape;
+use thermocline_schemas::format::{FieldKind, Leaf, LeafKind, Shape};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// One mark.
@@ -103,7 +104,7 @@ impl Marks {
         for field in &shape.fields {
             let names: Vec<&str> = field.raw_names.iter().map(AsRef::as_ref).collect();
             self.path(&names);
-            kinds[field.kind as usize] += 1;
+            kinds[number(field.kind)] += 1;
             deepest = deepest.max(names.len());
         }
         for path in &shape.element_names {
@@ -132,19 +133,22 @@ impl Marks {
         self.add(Kind::Root, normal(names[0]).as_bytes());
     }
 
-    /// What the values of a record say; `kinds` are the leaves in which it may say what it is.
-    pub fn of_values(&mut self, kinds: &[usize], record: &str, leaves: &[Leaf]) {
-        if kinds.iter().any(|leaf| says_audit(leaves[*leaf].raw(record))) {
-            self.add(Kind::ValueLook, b"audit");
-        }
+    /// What the values of a record say.
+    pub fn of_values(&mut self, record: &str, leaves: &[Leaf]) {
         let texts = leaves.iter().filter(|leaf| matches!(leaf.kind, LeafKind::Text | LeafKind::EscapedText));
         for leaf in texts.take(MOST_VALUES) {
-            let value = cut(leaf.raw(record), LONGEST_VALUE_BYTES);
+            let raw = cut(leaf.raw(record), LONGEST_VALUE_BYTES);
+            let value = match leaf.kind {
+                LeafKind::EscapedText => unescape(whole_escapes(raw)),
+                _ => raw.into(),
+            };
+            let value = value.as_ref();
             let look = look(value);
-            self.add(Kind::ValueLook, look.as_bytes());
+            self.add(Kind::ValueLook, &[look as u8]);
             match look {
-                "sentence" | "long" => self.add_words(Kind::TextWord, value, MOST_VALUE_WORDS),
-                "word" | "constant" | "phrase" | "code" | "path" | "url" => self.add_words(Kind::ValueWord, value, 8),
+                Look::Sentence | Look::Long => self.add_words(Kind::TextWord, value, MOST_VALUE_WORDS),
+                Look::Path | Look::Url => self.add_words(Kind::ValueWord, value, 8),
+                _ if look.is_worded() => self.add_words(Kind::ValueWord, value, 8),
                 _ => {}
             }
         }
@@ -158,8 +162,10 @@ impl Marks {
         for (place, word) in text.split_ascii_whitespace().take(4).enumerate() {
             self.add(Kind::Start, outline(place, word).as_bytes());
         }
+        let mut counts = [0_u32; 256];
+        text.bytes().for_each(|byte| counts[usize::from(byte)] += 1);
         for sign in b"|;,\t=<>{}[]\"'#*?!:/@" {
-            let count = text.bytes().filter(|byte| byte == sign).count();
+            let count = counts[usize::from(*sign)];
             if count > 0 {
                 self.add(Kind::Text, &[*sign]);
             }
@@ -173,14 +179,12 @@ impl Marks {
         if text.trim().contains('\n') {
             self.add(Kind::Text, b"lines");
         }
-        let share = |count: usize| count * 6 / text.len().max(1);
-        let figures = share(text.bytes().filter(u8::is_ascii_digit).count());
-        let capitals = share(text.bytes().filter(u8::is_ascii_uppercase).count());
-        self.add(Kind::Text, format!("figures{figures}").as_bytes());
-        self.add(Kind::Text, format!("capitals{capitals}").as_bytes());
-        let filling = text.split(|c: char| !c.is_alphanumeric()).take(MOST_TEXT_WORDS);
-        let filling = filling.filter(|word| FILLING.iter().any(|it| it.eq_ignore_ascii_case(word))).count();
-        self.add(Kind::Text, format!("filling{}", filling.min(5)).as_bytes());
+        let share = |from: u8, to: u8| {
+            let count: u32 = counts[usize::from(from)..=usize::from(to)].iter().sum();
+            count as usize * 6 / text.len().max(1)
+        };
+        self.add(Kind::Text, format!("figures{}", share(b'0', b'9')).as_bytes());
+        self.add(Kind::Text, format!("capitals{}", share(b'A', b'Z')).as_bytes());
     }
 
     /// The words of `text` in lower case, without figures; `orderPlaced` is two.
@@ -198,15 +202,31 @@ impl Marks {
                         return;
                     }
                 }
-                if character.is_alphabetic() && word.len() < LONGEST_WORD_BYTES {
-                    let mut bytes = [0; 4];
-                    for lower in character.to_lowercase() {
-                        word.extend_from_slice(lower.encode_utf8(&mut bytes).as_bytes());
+                if word.len() < LONGEST_WORD_BYTES {
+                    if character.is_ascii_alphabetic() {
+                        word.push((character as u8).to_ascii_lowercase());
+                    } else if character.is_alphabetic() {
+                        let mut bytes = [0; 4];
+                        for lower in character.to_lowercase() {
+                            word.extend_from_slice(lower.encode_utf8(&mut bytes).as_bytes());
+                        }
                     }
                 }
                 small = character.is_lowercase();
             }
         });
+    }
+}
+
+/// The number of a type. Part of the hash: never renumber.
+fn number(kind: FieldKind) -> usize {
+    match kind {
+        FieldKind::Null => 0,
+        FieldKind::Bool => 1,
+        FieldKind::Number => 2,
+        FieldKind::Text => 3,
+        FieldKind::Array => 4,
+        FieldKind::Map => 5,
     }
 }
 
@@ -220,53 +240,92 @@ pub fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
-/// Words that fill sentences.
-const FILLING: &[&str] = &[
-    "the", "of", "and", "to", "in", "is", "a", "for", "on", "that", "with", "was", "are", "as", "be", "it", "this",
-    "by", "from", "at", "or", "an", "have", "has", "not", "you", "i", "we", "he", "she", "they", "his", "her", "their",
-    "its",
-];
+/// What a value looks like. Part of the hash: never renumber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Look {
+    /// Nothing.
+    Empty = 0,
+    /// Eight, four, four, four and twelve hexadecimal figures.
+    Uuid = 1,
+    /// A date and a time.
+    Time = 2,
+    /// A date.
+    Date = 3,
+    /// With `://`.
+    Url = 4,
+    /// Of mail.
+    Address = 5,
+    /// Of version 4, with or without a port.
+    Ip = 6,
+    /// A number, or several.
+    Figures = 7,
+    /// With blanks, brackets or a plus.
+    Telephone = 8,
+    /// A long one.
+    Hex = 9,
+    /// From the root.
+    Path = 10,
+    /// `IN_CAPITALS`
+    Constant = 11,
+    /// Letters and figures.
+    Code = 12,
+    /// One.
+    Word = 13,
+    /// Up to five words.
+    Phrase = 14,
+    /// Up to 24 words.
+    Sentence = 15,
+    /// More.
+    Long = 16,
+}
 
-/// What a value looks like.
-fn look(value: &str) -> &'static str {
-    let bytes = value.as_bytes();
+impl Look {
+    /// Whether it holds words that mean something.
+    pub fn is_worded(self) -> bool {
+        matches!(self, Look::Constant | Look::Code | Look::Word | Look::Phrase | Look::Sentence | Look::Long)
+    }
+}
+
+/// What `value` looks like.
+pub fn look(value: &str) -> Look {
+    let bytes = cut(value, LONGEST_VALUE_BYTES).as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     let at = |place: usize, byte: u8| bytes.get(place) == Some(&byte);
     let all = |fits: fn(&u8) -> bool| bytes.iter().all(fits);
+    let count = |byte: u8| bytes.iter().filter(|it| **it == byte).count();
+    let Some(first) = bytes.first() else { return Look::Empty };
     let figures = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
-    if bytes.is_empty() {
-        "empty"
-    } else if bytes.len() == 36 && at(8, b'-') && at(13, b'-') && at(18, b'-') {
-        "uuid"
+    if bytes.len() == 36 && at(8, b'-') && at(13, b'-') && at(18, b'-') {
+        Look::Uuid
     } else if (0..4).all(digit) && at(4, b'-') && digit(5) && digit(6) && at(7, b'-') {
-        if bytes.len() > 10 { "time" } else { "date" }
-    } else if value.contains("://") {
-        "url"
-    } else if value.contains('@') && value.contains('.') && !value.contains(' ') {
-        "address"
-    } else if figures >= 4 && value.matches('.').count() == 3 && all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':'))
-    {
-        "ip"
+        if bytes.len() > 10 { Look::Time } else { Look::Date }
+    } else if bytes.iter().position(|byte| *byte == b':').is_some_and(|at| bytes[at..].starts_with(b"://")) {
+        Look::Url
+    } else if count(b'@') > 0 && count(b'.') > 0 && count(b' ') == 0 {
+        Look::Address
+    } else if figures >= 4 && count(b'.') == 3 && all(|b| b.is_ascii_digit() || matches!(b, b'.' | b':')) {
+        Look::Ip
     } else if figures > 0 && all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-')) {
-        "figures"
+        Look::Figures
     } else if figures >= 7 && all(|b| b.is_ascii_digit() || matches!(b, b'+' | b' ' | b'(' | b')' | b'-' | b'.')) {
-        "telephone"
+        Look::Telephone
     } else if bytes.len() >= 16 && all(u8::is_ascii_hexdigit) {
-        "hex"
-    } else if bytes[0] == b'/' && !value.contains(' ') {
-        "path"
+        Look::Hex
+    } else if *first == b'/' && count(b' ') == 0 {
+        Look::Path
     } else if bytes.len() > 1
-        && bytes[0].is_ascii_uppercase()
+        && first.is_ascii_uppercase()
         && all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_')
     {
-        "constant"
+        Look::Constant
     } else {
-        match value.split_ascii_whitespace().count() {
-            0 | 1 if figures > 0 => "code",
-            0 | 1 => "word",
-            2..=5 => "phrase",
-            6..=24 => "sentence",
-            _ => "long",
+        match bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(25).count() {
+            0 | 1 if figures > 0 => Look::Code,
+            0 | 1 => Look::Word,
+            2..=5 => Look::Phrase,
+            6..=24 => Look::Sentence,
+            _ => Look::Long,
         }
     }
 }
@@ -295,22 +354,22 @@ mod tests {
     #[test]
     fn values_have_looks() {
         for (value, expected) in [
-            ("", "empty"),
-            ("6f1c2a9e-1111-4222-8333-444455556666", "uuid"),
-            ("2024-05-01T10:00:00Z", "time"),
-            ("2024-05-01", "date"),
-            ("https://example.org/a", "url"),
-            ("a.b@example.org", "address"),
-            ("10.0.0.1:80", "ip"),
-            ("-12.5", "figures"),
-            ("+49 211 5550123", "telephone"),
-            ("deadbeefdeadbeef", "hex"),
-            ("/var/log/syslog", "path"),
-            ("ORDER_PLACED", "constant"),
-            ("sess_9f2", "code"),
-            ("active", "word"),
-            ("Great Wall Motors", "phrase"),
-            ("the lid does not close any more", "sentence"),
+            ("", Look::Empty),
+            ("6f1c2a9e-1111-4222-8333-444455556666", Look::Uuid),
+            ("2024-05-01T10:00:00Z", Look::Time),
+            ("2024-05-01", Look::Date),
+            ("https://example.org/a", Look::Url),
+            ("a.b@example.org", Look::Address),
+            ("10.0.0.1:80", Look::Ip),
+            ("-12.5", Look::Figures),
+            ("+49 211 5550123", Look::Telephone),
+            ("deadbeefdeadbeef", Look::Hex),
+            ("/var/log/syslog", Look::Path),
+            ("ORDER_PLACED", Look::Constant),
+            ("sess_9f2", Look::Code),
+            ("active", Look::Word),
+            ("Great Wall Motors", Look::Phrase),
+            ("the lid does not close any more", Look::Sentence),
         ] {
             assert_eq!(look(value), expected, "{value}");
         }

@@ -40,7 +40,14 @@ pub enum Dense {
 impl Dense {
     /// The mark of place `at`.
     pub fn mark(self, at: usize) -> Mark {
-        mark(Kind::Dense, format!("{self:?}{at}").as_bytes())
+        // Part of the hash: never rename.
+        let name = match self {
+            Dense::Names => "Names",
+            Dense::Values => "Values",
+            Dense::Scores => "Scores",
+            Dense::Always => "Always",
+        };
+        mark(Kind::Dense, format!("{name}{at}").as_bytes())
     }
 }
 
@@ -129,6 +136,11 @@ impl Model {
     /// The one that ships.
     pub fn shipped() -> &'static Self {
         &SHIPPED
+    }
+
+    /// The lane of a domain that it knows.
+    pub fn lane(&self, domain: &str) -> Option<usize> {
+        self.domains.iter().position(|known| known == domain)
     }
 
     /// From the bytes that [`to_bytes`] made.

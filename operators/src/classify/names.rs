@@ -33,6 +33,8 @@ pub struct Names {
     names: Vec<([f32; DIMENSIONS], usize)>,
     /// The vector of each whole phrase, and its domain.
     phrases: Vec<([f32; DIMENSIONS], usize)>,
+    /// How many phrases each domain has.
+    counts: Vec<usize>,
     silent: usize,
     /// Votes of names seen before.
     votes: RwLock<AHashMap<String, Vec<f32>>>,
@@ -43,18 +45,20 @@ impl Names {
     pub fn new(registry: &Registry) -> Self {
         let encoder = Encoder::shipped();
         let (mut names, mut phrases, mut silent) = (vec![], vec![], 0);
+        let mut counts = vec![0; registry.len()];
         for (domain, described) in registry.iter().enumerate() {
             if described.name.as_ref() == UNCLASSIFIED {
                 silent = domain;
                 continue;
             }
+            counts[domain] = described.phrases.names.len();
             for phrase in &described.phrases.names {
                 let listed: Vec<String> = phrase.split(',').map(|name| spelled(name).join(" ")).collect();
                 names.extend(listed.iter().map(|name| (encoder.encode(name), domain)));
                 phrases.push((encoder.encode(&listed.join(" ")), domain));
             }
         }
-        Self { domains: registry.len(), names, phrases, silent, votes: RwLock::default() }
+        Self { domains: registry.len(), names, phrases, counts, silent, votes: RwLock::default() }
     }
 
     /// Adds what the names of `shape` say to `scores`.
@@ -94,7 +98,7 @@ impl Names {
         });
     }
 
-    /// The mean of the two nearest phrases of each domain.
+    /// The mean of the two nearest phrases of each domain, or its only one.
     fn phrases_near(&self, text: &str, weight: f32, scores: &mut [f32]) {
         let vector = Encoder::shipped().encode(text);
         let mut best = vec![[0.0f32; 2]; self.domains];
@@ -107,8 +111,8 @@ impl Names {
                 *second = near;
             }
         }
-        for (score, [first, second]) in scores.iter_mut().zip(best) {
-            *score += (first + second) / 2.0 * weight;
+        for ((score, best), count) in scores.iter_mut().zip(best).zip(&self.counts) {
+            *score += mean_of_nearest(best, *count) * weight;
         }
     }
 
@@ -144,6 +148,11 @@ impl Names {
         vote[self.silent] = 0.0;
         vote
     }
+}
+
+/// The mean of the two nearest of `count`; of one, that one.
+pub(super) fn mean_of_nearest([first, second]: [f32; 2], count: usize) -> f32 {
+    if count == 1 { first } else { (first + second) / 2.0 }
 }
 
 /// One name with as much of its path as says something; deeper ones weigh less.

@@ -126,8 +126,8 @@ pub fn says_audit(kind: &str) -> bool {
     kind.len() <= 80 && kind.as_bytes().windows(5).any(|word| word.eq_ignore_ascii_case(b"audit"))
 }
 
-/// How much that counts.
-pub const AUDIT_SCORE: f32 = 14.0;
+/// How much that counts, in natural logarithms: an audit trail may look like a log in all other ways.
+pub const AUDIT_EVIDENCE: f32 = 3.0;
 
 /// Tells `add` which domains the look of a free text speaks for, by name.
 pub fn of_text(text: &str, add: &mut impl FnMut(&str, f32)) {
@@ -144,20 +144,11 @@ pub fn of_text(text: &str, add: &mut impl FnMut(&str, f32)) {
 
 /// How much a text looks as if a program had printed it.
 fn looks_printed(start: &str, text: &str) -> f32 {
-    const LEVELS: &[&str] = &[
-        "INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "NOTICE", "CRITICAL", "LOG:", "[info]",
-        "[notice]", "[warn]", "[error]", "[debug]", "level=", "ERR", "SEVERE",
-    ];
     let mut score = 0.0;
     if at_start_of_line(start).is_some() || starts_with_short_date(start) {
         score += 3.5;
     }
-    if LEVELS.iter().any(|level| {
-        start.split([' ', '\t', '(', ']']).any(|word| {
-            word.trim_end_matches([':', ',']) == level.trim_end_matches(':')
-                || word.starts_with(level) && level.ends_with('=')
-        })
-    }) {
+    if start.split([' ', '\t', '(', ']']).any(names_a_level) {
         score += 2.5;
     }
     if text.contains("\n\tat ") || text.contains("\n    at ") || text.contains("Traceback (most recent call last)") {
@@ -188,6 +179,15 @@ fn looks_printed(start: &str, text: &str) -> f32 {
         score += 1.5;
     }
     score
+}
+
+/// Whether a word is, or gives, the level of a log line.
+fn names_a_level(word: &str) -> bool {
+    const LEVELS: &[&str] = &[
+        "INFO", "WARN", "WARNING", "ERROR", "DEBUG", "TRACE", "FATAL", "NOTICE", "CRITICAL", "LOG", "[info", "[notice",
+        "[warn", "[error", "[debug", "ERR", "SEVERE",
+    ];
+    word.starts_with("level=") || LEVELS.contains(&word.trim_end_matches([':', ',']))
 }
 
 /// `Nov 21 09:30:00`, as syslog begins its lines.

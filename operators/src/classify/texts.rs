@@ -1,6 +1,7 @@
 //! Free text speaks for domains.
 
-use super::marks::cut;
+use super::marks::{cut, look};
+use super::names::mean_of_nearest;
 use crate::embed::{DIMENSIONS, Encoder, dot};
 use thermocline_schemas::domain::Registry;
 use thermocline_schemas::domain::words::normal;
@@ -11,15 +12,17 @@ use thermocline_schemas::format::{Body, FieldKind, Leaf, LeafKind, Shape};
 const TEXT_WEIGHT: f32 = 12.0;
 /// Bytes of a free text that are read, and of another value.
 const LONGEST_TEXT_BYTES: usize = 320;
-const LONGEST_VALUE_BYTES: usize = 64;
+const LONGEST_VALUE_BYTES: usize = 48;
 /// Bytes of all values of a record that are read.
-const MOST_BYTES: usize = 640;
+const MOST_BYTES: usize = 320;
 
 /// The describing texts of all domains.
 #[derive(Debug)]
 pub struct Texts {
     domains: usize,
     texts: Vec<([f32; DIMENSIONS], usize)>,
+    /// How many texts each domain has.
+    counts: Vec<usize>,
 }
 
 impl Texts {
@@ -29,10 +32,11 @@ impl Texts {
         let texts = registry.iter().enumerate().flat_map(|(domain, described)| {
             described.phrases.texts.iter().map(move |text| (encoder.encode(text), domain))
         });
-        Self { domains: registry.len(), texts: texts.collect() }
+        let counts = registry.iter().map(|described| described.phrases.texts.len()).collect();
+        Self { domains: registry.len(), texts: texts.collect(), counts }
     }
 
-    /// Adds what a text with this vector says to `scores`: the mean of the two nearest texts of each domain.
+    /// Adds what a text with this vector says to `scores`: the mean of the two nearest texts of each domain, or its only one.
     pub fn score(&self, vector: &[f32; DIMENSIONS], scores: &mut [f32]) {
         let mut best = vec![[0.0f32; 2]; self.domains];
         for (described, domain) in &self.texts {
@@ -44,8 +48,8 @@ impl Texts {
                 *second = near;
             }
         }
-        for (score, [first, second]) in scores.iter_mut().zip(best) {
-            *score += (first + second) / 2.0 * TEXT_WEIGHT;
+        for ((score, best), count) in scores.iter_mut().zip(best).zip(&self.counts) {
+            *score += mean_of_nearest(best, *count) * TEXT_WEIGHT;
         }
     }
 }
@@ -84,18 +88,20 @@ pub fn free_text_leaves(shape: &Shape) -> Vec<usize> {
     texts.filter(|(_, field)| FREE.contains(&normal(&field.name).as_str())).map(|(leaf, _)| leaf).collect()
 }
 
-/// Puts the texts of a record into `text`, a line each: as much of them as is read.
+/// Puts the texts of a record that are words, not codes, into `text`, a line each: as much of them as is read.
 pub fn gather(record: &str, leaves: &[Leaf], free_text: &[usize], text: &mut String) {
     text.clear();
     for (place, leaf) in leaves.iter().enumerate() {
         let free = free_text.contains(&place);
-        if text.len() >= MOST_BYTES || !(free || matches!(leaf.kind, LeafKind::Text | LeafKind::EscapedText)) {
+        let raw = leaf.raw(record);
+        let worded = || matches!(leaf.kind, LeafKind::Text | LeafKind::EscapedText) && look(raw).is_worded();
+        if text.len() >= MOST_BYTES || !(free || worded()) {
             continue;
         }
         if !text.is_empty() {
             text.push('\n');
         }
-        let raw = cut(leaf.raw(record), if free { LONGEST_TEXT_BYTES } else { LONGEST_VALUE_BYTES });
+        let raw = cut(raw, if free { LONGEST_TEXT_BYTES } else { LONGEST_VALUE_BYTES });
         match leaf.kind {
             LeafKind::EscapedText => unescape_into(whole_escapes(raw), text),
             _ => text.push_str(raw),

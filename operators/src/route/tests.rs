@@ -125,6 +125,22 @@ fn a_users_domain_works_from_its_declaration() {
 }
 
 #[test]
+fn one_phrase_describes_a_domain_and_noise_fits_none() {
+    let mut registry = Registry::shipped();
+    let mut orders = Domain::new("orders").column(Field::new("order_id", DataType::Utf8, true), "");
+    orders.phrases.names.push("an order was placed and paid".to_owned());
+    orders.phrases.texts.push("an order was placed and paid".to_owned());
+    registry.add(orders).unwrap();
+    let router = Router::new(Arc::new(registry), TopicRules::default(), MappingOverrides::default()).unwrap();
+    let domain = |record: &str| route(&router, "", &[record])[0].domain.to_string();
+    assert_eq!(domain("an order was placed and paid"), "orders");
+    assert_eq!(domain(r#"{"level":"ERROR","host":"db-1","message":"connection refused"}"#), "logs");
+    for noise in ["||||", "---", "Zxqv brft plmk"] {
+        assert_eq!(domain(noise), "unclassified", "{noise}");
+    }
+}
+
+#[test]
 fn chosen_rows_are_routed_in_their_order() {
     let router = router(TopicRules::default().with("*", "logs"));
     let (parsed, _) = parse(&BinaryArray::from_iter_values(["a", "b", "c"]), &ShapeTable::default());

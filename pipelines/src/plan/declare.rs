@@ -334,6 +334,11 @@ impl DeclaredDomain {
         domain.text_columns = self.text_columns.clone().unwrap_or_default();
         // The phrases of people who do not know our two kinds describe fields and texts alike.
         domain.phrases = Phrases { names: self.phrases.clone(), texts: self.phrases.clone() };
+        // A record with these very columns is one of the domain's, if it takes part in the classification at all.
+        if !self.phrases.is_empty() {
+            let columns: Vec<&str> = self.columns.iter().map(|column| column.name().as_str()).collect();
+            domain.phrases.names.push(columns.join(", "));
+        }
         domain
     }
 }

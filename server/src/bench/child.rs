@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What one process took.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
@@ -87,6 +87,3 @@ pub(super) fn median(mut runs: Vec<Took>) -> Took {
     runs.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
     runs[runs.len() / 2]
 }
-
-/// How long a producer waits for room in its queue.
-pub(super) const ROOM: Duration = Duration::from_millis(20);

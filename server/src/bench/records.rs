@@ -1,6 +1,5 @@
 //! The records of the stream benchmark: web events of about 250 bytes, the same on every run.
 
-use crate::bench::child::ROOM;
 use anyhow::{Context, Result};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -14,6 +13,8 @@ use std::time::Duration;
 pub(super) const COLUMNS: &str = "user_id BIGINT, session_id TEXT, url TEXT, ts BIGINT, event TEXT, amount DOUBLE, \
                                   country TEXT, device TEXT, ok BOOLEAN, ref TEXT";
 
+/// How long a producer waits for room in its queue.
+const ROOM: Duration = Duration::from_millis(20);
 const MILLIS_PER_DAY: i64 = 86_400_000;
 const EVENTS: [&str; 6] = ["page_view", "click", "add_to_cart", "purchase", "search", "scroll"];
 const COUNTRIES: [&str; 8] = ["DE", "US", "FR", "GB", "IN", "BR", "JP", "SE"];

@@ -5,7 +5,7 @@ use crate::commands::broker::FOLDER;
 use crate::commands::produce::{ago, days, with_progress};
 use crate::commands::up::{self, progress::print_rows};
 use crate::commands::verify::law;
-use crate::report::{self, thousands};
+use crate::report::{self, say, thousands};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -65,40 +65,40 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     let broker = BrokerConfig { data_dir: args.data.join(FOLDER), ..BrokerConfig::default() };
     let broker = Broker::start(broker).await.context("the embedded broker cannot start")?;
     let bootstrap = broker.bootstrap();
-    println!("1. records to topics of the embedded broker at {bootstrap}");
+    say!("1. records to topics of the embedded broker at {bootstrap}");
     tokio::task::block_in_place(|| fill(&args.records, &manifest, &bootstrap))?;
 
-    println!("\n2. classified, mapped and written to hot, warm and cold, exactly once");
+    say!("\n2. classified, mapped and written to hot, warm and cold, exactly once");
     let started = Instant::now();
     let ended = load(&args.data, bootstrap).await?;
     broker.shutdown().await;
     ensure!(ended.how == Ended::CaughtUp, "the pipeline did not read everything: {:?}", ended.how);
-    println!("{:.1} s until everything was committed and rolled up\n", started.elapsed().as_secs_f64());
+    say!("{:.1} s until everything was committed and rolled up\n", started.elapsed().as_secs_f64());
     print_rows(&ended.view);
 
     let engine = Engine::open(&args.data, Arc::new(SystemClock)).await?;
     let session = engine.session().await?;
-    println!("\n3. no record lost, none twice");
+    say!("\n3. no record lost, none twice");
     let verified = verify(&session).await?;
-    println!("{}", law(&verified.domains));
+    say!("{}", law(&verified.domains));
     if !verified.ok {
-        verified.problems.iter().for_each(|problem| println!("problem: {problem}"));
+        verified.problems.iter().for_each(|problem| say!("problem: {problem}"));
         bail!("the law of conservation does not hold");
     }
 
-    println!("\n4. questions over all tiers as one");
+    say!("\n4. questions over all tiers as one");
     for question in questions(&args.records.join("questions.sql"))? {
         let asked = Instant::now();
         let answer = session.query(&question.sql).await.with_context(|| question.sql.clone())?;
-        println!("\n{}\n{}", question.title, question.sql);
+        say!("\n{}\n{}", question.title, question.sql);
         report::print_table(&answer)?;
-        println!("{} rows, {} ms", thousands(answer.rows() as u64), asked.elapsed().as_millis());
+        say!("{} rows, {} ms", thousands(answer.rows() as u64), asked.elapsed().as_millis());
     }
-    println!(
+    say!(
         "\nask on:  thermocline sql --data {} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"",
         args.data.display()
     );
-    println!("serve:   thermocline up --data {}", args.data.display());
+    say!("serve:   thermocline up --data {}", args.data.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -135,10 +135,10 @@ fn fill(records: &Path, manifest: &Manifest, bootstrap: &str) -> Result<()> {
         let (expected, found, name) = (topic.records, produced.records, &topic.topic);
         ensure!(found == expected, "{name} has {found} records, but topics.json says {expected}");
         let moved = produced.moved_by.get(&topic.topic).map(|by| format!(", moved in time by {}", days(*by)));
-        println!("   {:<28} {:>7}{}", topic.topic, thousands(produced.records), moved.unwrap_or_default());
+        say!("   {:<28} {:>7}{}", topic.topic, thousands(produced.records), moved.unwrap_or_default());
         sum += produced.records;
     }
-    println!("   {:<28} {:>7}", "all", thousands(sum));
+    say!("   {:<28} {:>7}", "all", thousands(sum));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The rows of many parts as one stream, sorted by event time.
 //!
-//! Each part is sorted, so this is a k-way merge (DataFusion's, over a loser tree): in memory are one block of each part
-//! and about a megabyte of its bytes, however large the parts are.
+//! Each part is sorted, so this is a k-way merge (DataFusion's, over a loser tree): in memory are a block or two of each
+//! part, however large the parts are. A rollup takes no more parts than [`super::MERGE_BYTES`] allow.
 
 use crate::SinkError;
 use crate::committer::Embedder;

@@ -59,6 +59,12 @@ fn a_rollup_is_bounded_and_takes_at_least_one_part() {
     assert_eq!(sizes(&[900]), 1);
     assert_eq!(sizes(&[1, 900]), 1);
     assert_eq!(sizes(&[]), 0);
+
+    // Of many parts it takes as many as a merge holds, small ones for what they are.
+    let staged = |bytes: u64| view(&vec![(Tier::Warm, bytes); 300]);
+    let warm = |view: &CutView| taken(view, &table(Tier::Warm), &RollupConfig::default()).len();
+    assert_eq!(warm(&staged(2 << 20)), 64);
+    assert_eq!(warm(&staged(1_000)), 300);
 }
 
 #[test]

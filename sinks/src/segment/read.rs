@@ -1,6 +1,6 @@
 //! Reading a part: just its bytes, verified, with only the columns that are wanted.
 
-use super::{CHECKSUM, MAGIC, SegmentIndex};
+use super::{BLOCK_BYTES, CHECKSUM, MAGIC, SegmentIndex};
 use crate::SinkError;
 use arrow::array::RecordBatch;
 use arrow::buffer::{Buffer, MutableBuffer};
@@ -19,8 +19,8 @@ use std::sync::Arc;
 use thermocline_schemas::metadata::Part;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-/// Bytes that a stream reads at once, unless a single block is longer.
-const CHUNK: u64 = 1 << 20;
+/// Bytes that a stream reads at once, unless a single block is longer: a block and its header.
+const CHUNK: u64 = BLOCK_BYTES as u64 + (64 << 10);
 /// Continuation marker and length before every IPC message.
 const PREFIX: u64 = 8;
 /// An IPC message of metadata is small; what says otherwise is damage.
@@ -36,7 +36,7 @@ pub fn read_part(data_dir: &Path, part: &Part, projection: Option<&[usize]>) -> 
     PartReader::new(data_dir, part, projection, u64::MAX).collect()
 }
 
-/// A part as a stream that holds about a megabyte, and keeps no file open; verified before it begins. Reads on the
+/// A part as a stream that holds a block or two, and keeps no file open; verified before it begins. Reads on the
 /// blocking pool.
 ///
 /// # Errors
