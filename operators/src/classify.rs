@@ -13,6 +13,7 @@ pub mod fit;
 pub mod marks;
 pub mod model;
 pub mod names;
+mod nearest;
 pub mod structure;
 pub mod texts;
 
@@ -79,7 +80,7 @@ pub struct Classifier {
     lanes: Vec<Option<usize>>,
     names: Names,
     texts: Texts,
-    model: Model,
+    model: Arc<Model>,
 }
 
 static SHIPPED: LazyLock<Arc<Classifier>> = LazyLock::new(|| Arc::new(Classifier::new(&Registry::shipped())));
@@ -100,11 +101,11 @@ thread_local! {
 impl Classifier {
     /// A classifier into the domains of `registry`.
     pub fn new(registry: &Registry) -> Self {
-        Self::with_model(registry, Model::shipped().clone())
+        Self::with_model(registry, Model::shipped())
     }
 
     /// One with a model of its own: for fitting.
-    pub fn with_model(registry: &Registry, model: Model) -> Self {
+    pub fn with_model(registry: &Registry, model: Arc<Model>) -> Self {
         assert!(model.domains.len() <= LANES, "a lane for each domain of the model");
         let domains: Vec<Arc<str>> = registry.iter().map(|domain| Arc::clone(&domain.name)).collect();
         let lane = |name: &Arc<str>| model.lane(name);

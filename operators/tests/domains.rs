@@ -4,8 +4,8 @@ use arrow::array::{AsArray, BinaryArray, TimestampMicrosecondArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use thermocline_operators::classify::fit::{Examples, Judged, Labelled};
-use thermocline_operators::classify::model::{Model, Weights};
+use thermocline_operators::classify::fit::{Examples, Labelled, shares_by_domain};
+use thermocline_operators::classify::model::Model;
 use thermocline_operators::{MappingOverrides, Router, TopicRules};
 use thermocline_schemas::domain::Registry;
 use thermocline_schemas::format::{ShapeTable, parse, timestamp};
@@ -53,22 +53,6 @@ fn measure(lines: &str) -> (BTreeMap<String, (f64, f64)>, f64) {
     (shares.collect(), right_times / timed)
 }
 
-/// As [`measure`], of what was judged.
-fn by_domain(judged: &[Judged]) -> BTreeMap<String, (f64, f64)> {
-    let mut domains: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
-    for it in judged {
-        let right = f64::from(u8::from(it.is_right()));
-        domains.entry(it.domain).or_default().entry(it.source).or_default().push(right);
-    }
-    let share = |right: &[f64]| right.iter().sum::<f64>() / right.len() as f64;
-    let shares = domains.into_iter().map(|(domain, sources)| {
-        let all: Vec<f64> = sources.values().flatten().copied().collect();
-        let by_source: Vec<f64> = sources.values().map(|right| share(right)).collect();
-        (domain.to_owned(), (share(&all), share(&by_source)))
-    });
-    shares.collect()
-}
-
 fn mean(shares: &BTreeMap<String, (f64, f64)>) -> f64 {
     shares.values().map(|(_, by_topic)| by_topic).sum::<f64>() / shares.len() as f64
 }
@@ -105,21 +89,12 @@ fn records_of_systems_that_nobody_has_looked_at_find_their_domains() {
 /// Fits the model to four fifths of the sources, and asks it about the others, with their topics blank; for each fifth.
 #[test]
 fn sources_that_were_left_out_whole_find_their_domains() {
-    const FOLDS: usize = 5;
     let examples = Examples::new(&Labelled::shipped());
-    let (folds, mut judged) = (examples.folds(FOLDS), vec![]);
-    for fold in 0..FOLDS {
-        let (by_shape, by_record) = examples.fit(|source| folds[source] != fold);
-        let model = Model {
-            domains: examples.domains().to_vec(),
-            by_shape: Weights::new(&by_shape),
-            by_record: Weights::new(&by_record),
-        };
-        judged.extend(examples.judge(&model, |source| folds[source] == fold));
-    }
-    let shares = by_domain(&judged);
-    println!("{:.3}: {shares:?}", mean(&shares));
-    assert!(mean(&shares) >= 0.70, "{shares:?}");
+    let judged = examples.cross_validate(5);
+    let shares = shares_by_domain(&judged);
+    let mean = shares.values().map(|(share, _)| share).sum::<f64>() / shares.len() as f64;
+    println!("{mean:.3}: {shares:?}");
+    assert!(mean >= 0.70, "{shares:?}");
 
     // And its confidence means something: of the records with 0.8 and more, eight in ten and more are right.
     let sure = judged.iter().filter(|it| it.confidence >= 0.8).map(|it| f64::from(u8::from(it.is_right())));
@@ -131,7 +106,7 @@ fn sources_that_were_left_out_whole_find_their_domains() {
 #[test]
 fn the_shipped_model_is_fitted_to_the_shipped_records() {
     let examples = Examples::new(&Labelled::shipped());
-    let judged = examples.judge(Model::shipped(), |_| true);
+    let judged = examples.judge_all(Model::shipped());
     let right = judged.iter().filter(|it| it.is_right()).count();
     assert!(right as f64 >= 0.95 * judged.len() as f64, "{right} of {}", judged.len());
 }

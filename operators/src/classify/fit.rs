@@ -4,11 +4,12 @@
 //! in a pipeline.
 
 use super::marks::{Mark, Marks};
-use super::model::{Dense, LANES, Lanes, MARKS_LENGTH, Model, SCORES_SCALE, Weights};
+use super::model::{Dense, LANES, Lanes, Model, SCORES_SCALE, Weights, each_of, to_bytes};
 use super::{Buffers, Classifier, names_vector};
 use ahash::{AHashMap, AHashSet};
 use arrow::array::BinaryArray;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use thermocline_schemas::domain::{Registry, UNCLASSIFIED};
 use thermocline_schemas::format::{Body, Parsed, ShapeTable, parse};
 
@@ -84,6 +85,20 @@ impl Judged<'_> {
     }
 }
 
+/// For each domain the share of right records, as a mean over its sources, and how many of these there are.
+pub fn shares_by_domain<'a>(judged: &'a [Judged<'a>]) -> BTreeMap<&'a str, (f64, usize)> {
+    let mut domains: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
+    for it in judged {
+        let right = f64::from(u8::from(it.is_right()));
+        domains.entry(it.domain).or_default().entry(it.source).or_default().push(right);
+    }
+    let share = |right: &Vec<f64>| right.iter().sum::<f64>() / right.len() as f64;
+    let shares = domains.into_iter().map(|(domain, sources)| {
+        (domain, (sources.values().map(share).sum::<f64>() / sources.len() as f64, sources.len()))
+    });
+    shares.collect()
+}
+
 /// Marks of fewer sources than this are not kept: they tell one system from another, not a domain.
 const LEAST_SOURCES: usize = 2;
 /// How much large weights cost.
@@ -120,7 +135,7 @@ impl Examples {
         let domains: Vec<String> =
             registry.iter().map(|domain| domain.name.to_string()).filter(|name| name != UNCLASSIFIED).collect();
         let empty = Model { domains: domains.clone(), by_shape: Weights::default(), by_record: Weights::default() };
-        let classifier = Classifier::with_model(&registry, empty);
+        let classifier = Classifier::with_model(&registry, Arc::new(empty));
         let (parsed, _) =
             parse(&BinaryArray::from_iter_values(records.iter().map(Labelled::bytes)), &ShapeTable::default());
         let mut sources: Vec<String> = vec![];
@@ -138,18 +153,13 @@ impl Examples {
         Self { domains, sources, examples, parsed }
     }
 
-    /// The domains, in the order of the model.
-    pub fn domains(&self) -> &[String] {
-        &self.domains
-    }
-
     /// How many sources there are.
     pub fn sources(&self) -> usize {
         self.sources.len()
     }
 
     /// The fold of each source, of `folds`: those of one repository, or of one system under several numbers, are together.
-    pub fn folds(&self, folds: usize) -> Vec<usize> {
+    fn folds(&self, folds: usize) -> Vec<usize> {
         let mut families: AHashMap<&str, usize> = AHashMap::new();
         let mut fold = |family| {
             let next = families.len();
@@ -158,20 +168,41 @@ impl Examples {
         self.sources.iter().map(|source| fold(family(source))).collect()
     }
 
-    /// The weights of each mark, by shape and by record, fitted to the sources that `takes` says.
-    pub fn fit(&self, takes: impl Fn(usize) -> bool) -> (BTreeMap<Mark, Lanes>, BTreeMap<Mark, Lanes>) {
+    /// Fits a model to all but each of `folds` parts of the sources in turn, and asks it about that part.
+    pub fn cross_validate(&self, folds: usize) -> Vec<Judged<'_>> {
+        let of_source = self.folds(folds);
+        let judge = |fold| {
+            let model = self.fit_to(|source| of_source[source] != fold).model();
+            self.judge(Arc::new(model), |source| of_source[source] == fold)
+        };
+        (0..folds).flat_map(judge).collect()
+    }
+
+    /// What `model` says of each example.
+    pub fn judge_all(&self, model: Arc<Model>) -> Vec<Judged<'_>> {
+        self.judge(model, |_| true)
+    }
+
+    /// Fits to all sources.
+    pub fn fit(&self) -> Fitted {
+        self.fit_to(|_| true)
+    }
+
+    /// Fits to the sources that `takes` says.
+    fn fit_to(&self, takes: impl Fn(usize) -> bool) -> Fitted {
         let taken: Vec<&Example> = self.examples.iter().filter(|example| takes(example.source)).collect();
         let objects: Vec<&Example> = taken.iter().copied().filter(|example| !example.by_shape.is_empty()).collect();
         std::thread::scope(|scope| {
             let by_shape = scope.spawn(|| fit(&objects, self.domains.len(), |example| &example.by_shape));
             let by_record = fit(&taken, self.domains.len(), |example| &example.by_record);
-            (by_shape.join().expect("fitting does not panic"), by_record)
+            let by_shape = by_shape.join().expect("fitting does not panic");
+            Fitted { domains: self.domains.clone(), by_shape, by_record }
         })
     }
 
     /// What `model` says of each example of the sources that `takes` says.
-    pub fn judge(&self, model: &Model, takes: impl Fn(usize) -> bool) -> Vec<Judged<'_>> {
-        let classifier = Classifier::with_model(&Registry::shipped(), model.clone());
+    fn judge(&self, model: Arc<Model>, takes: impl Fn(usize) -> bool) -> Vec<Judged<'_>> {
+        let classifier = Classifier::with_model(&Registry::shipped(), model);
         let judge = |(row, example): (usize, &Example)| {
             let shape = classifier.shape("", self.parsed.shape(row));
             let verdict = classifier.record(&shape, &self.parsed, row);
@@ -183,6 +214,35 @@ impl Examples {
             }
         };
         self.examples.iter().enumerate().filter(|(_, example)| takes(example.source)).map(judge).collect()
+    }
+}
+
+/// What was fitted: the weights of each mark.
+#[derive(Debug)]
+pub struct Fitted {
+    domains: Vec<String>,
+    /// By shape.
+    pub by_shape: BTreeMap<Mark, Lanes>,
+    /// By record.
+    pub by_record: BTreeMap<Mark, Lanes>,
+}
+
+impl Fitted {
+    /// As a model to use at once, with all its digits.
+    pub fn model(&self) -> Model {
+        Model {
+            domains: self.domains.clone(),
+            by_shape: Weights::new(&self.by_shape),
+            by_record: Weights::new(&self.by_record),
+        }
+    }
+
+    /// As a file.
+    ///
+    /// # Errors
+    /// If it cannot be serialised.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        to_bytes(&self.domains, &self.by_shape, &self.by_record)
     }
 }
 
@@ -205,7 +265,7 @@ fn inputs(classifier: &Classifier, parsed: &Parsed, row: usize) -> (Inputs, Inpu
         values.iter().enumerate().map(|(at, value)| (dense.mark(at), value * scale)).collect()
     };
     let sparse = |marks: &[Mark]| -> Inputs {
-        let each = MARKS_LENGTH / (marks.len().max(1) as f32).sqrt();
+        let each = each_of(marks.len());
         marks.iter().map(|mark| (*mark, each)).collect()
     };
     let scores = |scores: &[f32]| dense(Dense::Scores, &classifier.in_lanes(scores), SCORES_SCALE);

@@ -147,8 +147,9 @@ impl Marks {
             self.add(Kind::ValueLook, &[look as u8]);
             match look {
                 Look::Sentence | Look::Long => self.add_words(Kind::TextWord, value, MOST_VALUE_WORDS),
-                Look::Path | Look::Url => self.add_words(Kind::ValueWord, value, 8),
-                _ if look.is_worded() => self.add_words(Kind::ValueWord, value, 8),
+                _ if look.is_worded() || matches!(look, Look::Path | Look::Url) => {
+                    self.add_words(Kind::ValueWord, value, 8);
+                }
                 _ => {}
             }
         }

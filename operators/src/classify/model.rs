@@ -9,7 +9,7 @@ use crate::embed::DIMENSIONS;
 use ahash::AHashMap;
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// The domains that ship, and room to a whole number of lanes.
 pub const LANES: usize = 16;
@@ -19,9 +19,9 @@ pub type Lanes = [f32; LANES];
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-static SHIPPED: LazyLock<Model> = LazyLock::new(|| {
-    Model::from_bytes(include_bytes!("../../models/domains/model.safetensors"))
-        .expect("the shipped model is whole, which a test checks")
+static SHIPPED: LazyLock<Arc<Model>> = LazyLock::new(|| {
+    let model = Model::from_bytes(include_bytes!("../../models/domains/model.safetensors"));
+    Arc::new(model.expect("the shipped model is whole, which a test checks"))
 });
 
 /// Which vector, or scores.
@@ -52,9 +52,14 @@ impl Dense {
 }
 
 /// How much the marks of a record count beside its vectors, of length 1, and the scores.
-pub const MARKS_LENGTH: f32 = 2.0;
+const MARKS_LENGTH: f32 = 2.0;
 /// How much the scores by phrases count.
 pub const SCORES_SCALE: f32 = 0.1;
+
+/// How much each of `count` marks counts: many do not outweigh the vectors.
+pub fn each_of(count: usize) -> f32 {
+    MARKS_LENGTH / (count.max(1) as f32).sqrt()
+}
 
 /// What one question, by shape or by record, weighs.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +95,7 @@ impl Weights {
 
     /// Adds what `marks`, a set, say.
     pub fn add_marks(&self, marks: &[Mark], sum: &mut Lanes) {
-        let each = MARKS_LENGTH / (marks.len().max(1) as f32).sqrt();
+        let each = each_of(marks.len());
         for mark in marks {
             if let Some(row) = self.rows.get(mark) {
                 add(sum, &self.weights[*row as usize], each);
@@ -134,8 +139,8 @@ pub struct Model {
 
 impl Model {
     /// The one that ships.
-    pub fn shipped() -> &'static Self {
-        &SHIPPED
+    pub fn shipped() -> Arc<Self> {
+        Arc::clone(&SHIPPED)
     }
 
     /// The lane of a domain that it knows.

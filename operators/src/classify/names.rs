@@ -1,5 +1,6 @@
 //! Field names vote for domains.
 
+use super::nearest::Nearest;
 use crate::embed::{DIMENSIONS, Encoder, Scratch, dot};
 use ahash::AHashMap;
 use std::sync::{PoisonError, RwLock};
@@ -31,10 +32,8 @@ pub struct Names {
     domains: usize,
     /// The vector of each listed name, and its domain.
     names: Vec<([f32; DIMENSIONS], usize)>,
-    /// The vector of each whole phrase, and its domain.
-    phrases: Vec<([f32; DIMENSIONS], usize)>,
-    /// How many phrases each domain has.
-    counts: Vec<usize>,
+    /// The whole phrases.
+    phrases: Nearest,
     silent: usize,
     /// Votes of names seen before.
     votes: RwLock<AHashMap<String, Vec<f32>>>,
@@ -45,20 +44,24 @@ impl Names {
     pub fn new(registry: &Registry) -> Self {
         let encoder = Encoder::shipped();
         let (mut names, mut phrases, mut silent) = (vec![], vec![], 0);
-        let mut counts = vec![0; registry.len()];
         for (domain, described) in registry.iter().enumerate() {
             if described.name.as_ref() == UNCLASSIFIED {
                 silent = domain;
                 continue;
             }
-            counts[domain] = described.phrases.names.len();
             for phrase in &described.phrases.names {
                 let listed: Vec<String> = phrase.split(',').map(|name| spelled(name).join(" ")).collect();
                 names.extend(listed.iter().map(|name| (encoder.encode(name), domain)));
                 phrases.push((encoder.encode(&listed.join(" ")), domain));
             }
         }
-        Self { domains: registry.len(), names, phrases, counts, silent, votes: RwLock::default() }
+        Self {
+            domains: registry.len(),
+            names,
+            phrases: Nearest::new(phrases, registry.len()),
+            silent,
+            votes: RwLock::default(),
+        }
     }
 
     /// Adds what the names of `shape` say to `scores`.
@@ -86,7 +89,7 @@ impl Names {
             });
         }
         let all: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
-        self.phrases_near(&all.join(" "), PHRASE_WEIGHT, scores);
+        self.phrases.score(&Encoder::shipped().encode(&all.join(" ")), PHRASE_WEIGHT, scores);
     }
 
     /// Adds what the words of a topic's name say.
@@ -96,24 +99,6 @@ impl Names {
                 *score += vote * TOPIC_WEIGHT;
             }
         });
-    }
-
-    /// The mean of the two nearest phrases of each domain, or its only one.
-    fn phrases_near(&self, text: &str, weight: f32, scores: &mut [f32]) {
-        let vector = Encoder::shipped().encode(text);
-        let mut best = vec![[0.0f32; 2]; self.domains];
-        for (phrase, domain) in &self.phrases {
-            let near = dot(phrase, &vector);
-            let [first, second] = &mut best[*domain];
-            if near > *first {
-                (*first, *second) = (near, *first);
-            } else if near > *second {
-                *second = near;
-            }
-        }
-        for ((score, best), count) in scores.iter_mut().zip(best).zip(&self.counts) {
-            *score += mean_of_nearest(best, *count) * weight;
-        }
     }
 
     fn with_vote(&self, name: &str, mut use_vote: impl FnMut(&[f32])) {
@@ -148,11 +133,6 @@ impl Names {
         vote[self.silent] = 0.0;
         vote
     }
-}
-
-/// The mean of the two nearest of `count`; of one, that one.
-pub(super) fn mean_of_nearest([first, second]: [f32; 2], count: usize) -> f32 {
-    if count == 1 { first } else { (first + second) / 2.0 }
 }
 
 /// One name with as much of its path as says something; deeper ones weigh less.

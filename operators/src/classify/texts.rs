@@ -1,8 +1,8 @@
 //! Free text speaks for domains.
 
 use super::marks::{cut, look};
-use super::names::mean_of_nearest;
-use crate::embed::{DIMENSIONS, Encoder, dot};
+use super::nearest::Nearest;
+use crate::embed::{DIMENSIONS, Encoder};
 use thermocline_schemas::domain::Registry;
 use thermocline_schemas::domain::words::normal;
 use thermocline_schemas::format::scan::unescape_into;
@@ -18,12 +18,7 @@ const MOST_BYTES: usize = 320;
 
 /// The describing texts of all domains.
 #[derive(Debug)]
-pub struct Texts {
-    domains: usize,
-    texts: Vec<([f32; DIMENSIONS], usize)>,
-    /// How many texts each domain has.
-    counts: Vec<usize>,
-}
+pub struct Texts(Nearest);
 
 impl Texts {
     /// The texts that the phrases of `registry` give.
@@ -32,25 +27,12 @@ impl Texts {
         let texts = registry.iter().enumerate().flat_map(|(domain, described)| {
             described.phrases.texts.iter().map(move |text| (encoder.encode(text), domain))
         });
-        let counts = registry.iter().map(|described| described.phrases.texts.len()).collect();
-        Self { domains: registry.len(), texts: texts.collect(), counts }
+        Self(Nearest::new(texts.collect(), registry.len()))
     }
 
-    /// Adds what a text with this vector says to `scores`: the mean of the two nearest texts of each domain, or its only one.
+    /// Adds what a text with this vector says to `scores`.
     pub fn score(&self, vector: &[f32; DIMENSIONS], scores: &mut [f32]) {
-        let mut best = vec![[0.0f32; 2]; self.domains];
-        for (described, domain) in &self.texts {
-            let near = dot(described, vector);
-            let [first, second] = &mut best[*domain];
-            if near > *first {
-                (*first, *second) = (near, *first);
-            } else if near > *second {
-                *second = near;
-            }
-        }
-        for ((score, best), count) in scores.iter_mut().zip(best).zip(&self.counts) {
-            *score += mean_of_nearest(best, *count) * TEXT_WEIGHT;
-        }
+        self.0.score(vector, TEXT_WEIGHT, scores);
     }
 }
 
