@@ -1,8 +1,9 @@
 //! The broker as clients written by others, in other languages, see it.
 //!
-//! Each is skipped, and says so, where it is not installed; `tests/foreign/setup.sh` installs all of them. Under
+//! Each is skipped, and says so, where it is not installed; `tests/foreign/setup.sh` fetches them. Under
 //! `THERMOCLINE_REQUIRE_FOREIGN=1` a skip is a failure.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -33,7 +34,9 @@ async fn judge(name: &str, installed: bool, command: Command) {
     if !installed {
         let required = std::env::var("THERMOCLINE_REQUIRE_FOREIGN").is_ok_and(|value| value == "1");
         assert!(!required, "{name} is not installed; run broker/tests/foreign/setup.sh");
-        println!("skipped: {name} is not installed; broker/tests/foreign/setup.sh installs it");
+        // Not `println!`: the test runner keeps that to itself when a test passes.
+        let why = "is not installed; broker/tests/foreign/setup.sh installs it";
+        writeln!(std::io::stdout(), "\nskipped: {name} {why}").expect("standard output is open");
         return;
     }
     for fsync in [Fsync::Never, Fsync::EveryBatch] {

@@ -14,12 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 use thermocline_schemas::format::{ShapeTable, parse};
 
-/// The functions of this crate, over the shipped domains: what a query calls, which knows no pipeline file.
-pub fn functions() -> Vec<ScalarUDF> {
-    functions_over(Classifier::shipped())
-}
-
-/// The same over the domains that `classifier` knows, a user's among them.
+/// The functions of this crate, over the domains that `classifier` knows, a user's among them.
 pub fn functions_over(classifier: Arc<Classifier>) -> Vec<ScalarUDF> {
     vec![ScalarUDF::new_from_impl(Classify::new(classifier)), ScalarUDF::new_from_impl(Embed::new())]
 }
@@ -161,7 +156,8 @@ mod tests {
     use datafusion::config::ConfigOptions;
 
     fn call(name: &str, columns: &[ArrayRef]) -> ArrayRef {
-        let function = functions().into_iter().find(|function| function.name() == name).unwrap();
+        let function =
+            functions_over(Classifier::shipped()).into_iter().find(|function| function.name() == name).unwrap();
         let rows = columns[0].len();
         let types: Vec<DataType> = columns.iter().map(|column| column.data_type().clone()).collect();
         let args = ScalarFunctionArgs {

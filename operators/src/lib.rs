@@ -17,6 +17,6 @@ pub mod route;
 pub mod rules;
 
 pub use error::OperatorError;
-pub use functions::{functions, functions_over};
+pub use functions::functions_over;
 pub use route::{DecidedField, Decision, Routed, Router};
 pub use rules::{MappingOverrides, TopicRules};

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thermocline_operators::Router;
-use thermocline_schemas::domain::Registry;
+use thermocline_schemas::domain::{Phrases, Registry};
 use thermocline_schemas::format::ShapeTable;
 use thermocline_schemas::metadata::{BranchId, CutView};
 use thermocline_schemas::{Clock, Epoch, TableName, TableSchema};
@@ -117,7 +117,9 @@ pub async fn run(
         committer: stores.committer.clone(),
         book: Book::new(source_infos(pipelines, &graphs), config.workers, &view.progress),
         sources,
+        budget_bytes: config.budget_bytes,
         budget,
+        data: config.data.clone(),
         router: stores.router,
         clock: stores.clock,
         open,
@@ -162,6 +164,13 @@ async fn register(
         .collect();
     for schema in tables.values() {
         meta.register_table(generation, schema).await?;
+    }
+    // What no pipeline file declares any more gets no records: no question should find it either.
+    for known in meta.newest().await?.tables {
+        if !known.phrases.is_empty() && !tables.contains_key(&known.name) {
+            let silent = TableSchema { phrases: Phrases::default(), ..known };
+            meta.register_table(generation, &silent).await?;
+        }
     }
     let mut branches: HashMap<String, Vec<_>> = HashMap::new();
     let mut live = vec![];
@@ -210,7 +219,7 @@ async fn start_sources(
     let start = move || {
         let start = |(kafka, ingress): (KafkaConfig, Arc<Ingress>)| {
             let kafka = KafkaSource::start(kafka, ingress.clone(), progress.clone())?;
-            Ok(SourceRun { ingress, kafka })
+            Ok(SourceRun::new(ingress, kafka))
         };
         starting.into_iter().map(start).collect::<Result<Vec<_>, PipelineError>>()
     };

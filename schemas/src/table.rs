@@ -1,5 +1,6 @@
 //! Tables: their names, their columns, and what those are called on disk.
 
+use crate::domain::Phrases;
 use crate::{SchemaError, Tier};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::fmt;
@@ -158,9 +159,18 @@ pub struct TableSchema {
     pub columns: Vec<Field>,
     /// The columns whose text the rollup into hot embeds; empty: names and values of all.
     pub text_columns: Vec<String>,
+    /// What a pipeline file says that one meets in this domain, besides what ships: whoever asks in SQL classifies as the
+    /// run does.
+    #[serde(default, skip_serializing_if = "Phrases::is_empty")]
+    pub phrases: Phrases,
 }
 
 impl TableSchema {
+    /// A table with these columns of its own, nothing of it singled out for embedding, and nothing said to the classifier.
+    pub fn new(name: TableName, columns: Vec<Field>) -> Self {
+        Self { name, columns, text_columns: vec![], phrases: Phrases::default() }
+    }
+
     /// The stored columns under their logical names: `event_time`, the table's own, `attributes`, and the system columns
     /// that are kept. This is the schema of a part in a segment, and of every tier before names on disk are applied.
     pub fn stored(&self) -> SchemaRef {
@@ -198,16 +208,13 @@ impl TableSchema {
     /// The dead-letter table: raw bytes, and why they could not be used. `_branch` is null where the record failed before
     /// any branch of its source.
     pub fn dead_letters() -> Self {
-        Self {
-            name: TableName::dead_letters(),
-            columns: vec![
-                Field::new("payload", DataType::Binary, true),
-                Field::new("stage", DataType::Utf8, true),
-                Field::new("error", DataType::Utf8, true),
-                Field::new("source", DataType::Utf8, true),
-            ],
-            text_columns: vec![],
-        }
+        let columns = vec![
+            Field::new("payload", DataType::Binary, true),
+            Field::new("stage", DataType::Utf8, true),
+            Field::new("error", DataType::Utf8, true),
+            Field::new("source", DataType::Utf8, true),
+        ];
+        Self::new(TableName::dead_letters(), columns)
     }
 }
 
@@ -311,7 +318,11 @@ mod tests {
         ];
         let columns = types.into_iter().enumerate().map(|(n, kind)| Field::new(format!("c{n}"), kind, n % 2 == 0));
         let name = TableName::new("chat").unwrap();
-        let schema = TableSchema { name, columns: columns.collect(), text_columns: vec!["c0".into()] };
+        let schema = TableSchema {
+            text_columns: vec!["c0".into()],
+            phrases: Phrases { names: vec!["order number".into()], texts: vec![] },
+            ..TableSchema::new(name, columns.collect())
+        };
         let kept = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<TableSchema>(&kept).unwrap(), schema);
     }

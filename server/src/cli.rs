@@ -54,11 +54,14 @@ pub(crate) enum Command {
     /// Go on with topics that were paused because most of their records were dead letters.
     Resume(ResumeArgs),
     /// Read a topic from another offset. The records this skips, or reads again, are listed as a gap.
+    ///
+    /// Stop `up` first and start it again afterwards: one that runs meanwhile is fenced and ends with status 3. The
+    /// partitions are reset together, or none of them.
     ResetOffsets(ResetArgs),
     /// Measure how fast this machine classifies and streams.
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Load the real records that ship with Thermocline and ask three questions.
+    /// Load the real records that ship with Thermocline and ask questions over hot, warm and cold.
     Demo(DemoArgs),
 }
 

@@ -7,6 +7,7 @@ use thermocline_schemas::Clock;
 use thermocline_schemas::metadata::{Durability, Meta, RunInfo, SqliteMeta};
 use thermocline_schemas::time::{FixedClock, SystemClock};
 use thermocline_sinks::METADATA_FILE;
+use thermocline_sql::SqlError;
 
 /// What `up` shows of itself for `status`, written beside the metadata every half second.
 pub(crate) const RUN_FILE: &str = "run.json";
@@ -23,7 +24,19 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Creates or opens it; `durability` says what a commit outlives. Nobody is fenced by this.
+    /// Opens it where somebody has run before; where nobody has, nothing is made. Otherwise as [`DataDir::open`].
+    ///
+    /// # Errors
+    /// [`SqlError::NoData`] besides those of [`DataDir::open`].
+    pub(crate) async fn open_existing(path: &Path, durability: Durability) -> Result<Self> {
+        if !path.join(METADATA_FILE).exists() {
+            return Err(SqlError::NoData { path: path.display().to_string() }.into());
+        }
+        Self::open(path, durability).await
+    }
+
+    /// Creates or opens it; `durability` says what a commit outlives. Opening alone fences nobody: [`Meta::begin`] and
+    /// [`Meta::reset_offsets`] do.
     pub(crate) async fn open(path: &Path, durability: Durability) -> Result<Self> {
         std::fs::create_dir_all(path)
             .with_context(|| format!("cannot create the data directory {}", path.display()))?;

@@ -59,6 +59,27 @@ pub const NAMESPACE: &str = "thermocline";
 /// Parquet files roll at this size.
 const TARGET_FILE_BYTES: usize = 512 << 20;
 
+type Files = RollingFileWriterBuilder<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
+
+/// Writes one lane into files of its own; returns how many rows there were, and the files.
+async fn write_lane(
+    files: Files,
+    from: Vec<Option<usize>>,
+    target: SchemaRef,
+    mut rows: SendableRecordBatchStream,
+) -> Result<(u64, Vec<DataFile>), Cause> {
+    let mut writer = DataFileWriterBuilder::new(files).build(None).await?;
+    let mut count = 0;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            count += batch.num_rows() as u64;
+            writer.write(conform(&batch, &from, &target)?).await?;
+        }
+    }
+    Ok((count, writer.close().await?))
+}
+
 /// The Iceberg tables of one data directory.
 #[derive(Debug, Clone)]
 pub struct Cold {
@@ -338,7 +359,7 @@ impl Cold {
         &self,
         schema: &TableSchema,
         id: &IntentId,
-        rows: SendableRecordBatchStream,
+        rows: Vec<SendableRecordBatchStream>,
     ) -> Result<Staged, SinkError> {
         let table = &id.table;
         let head = self.at(table, &self.must_head(table).await?).await?;
@@ -353,32 +374,23 @@ impl Cold {
         head: &Table,
         columns: &Columns,
         schema: &TableSchema,
-        mut rows: SendableRecordBatchStream,
+        rows: Vec<SendableRecordBatchStream>,
     ) -> Result<Staged, Cause> {
         let metadata = head.metadata();
         let target: SchemaRef = Arc::new(schema_to_arrow_schema(metadata.current_schema())?);
-        let from = source_columns(columns, schema, &rows.schema(), &target)
-            .ok_or("the table lacks columns; it must evolve first")?;
-        // The library counts its files from 0 and truncates what is there: the name must be new on every attempt.
-        let names = DefaultFileNameGenerator::new(Uuid::now_v7().to_string(), None, DataFileFormat::Parquet);
-        let parquet = ParquetWriterBuilder::new(parquet_properties(), Arc::clone(metadata.current_schema()));
-        let rolling = RollingFileWriterBuilder::new(
-            parquet,
-            TARGET_FILE_BYTES,
-            head.file_io().clone(),
-            DefaultLocationGenerator::new(metadata)?,
-            names,
-        );
-        let mut writer = DataFileWriterBuilder::new(rolling).build(None).await?;
-        let mut count = 0;
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            if batch.num_rows() > 0 {
-                count += batch.num_rows() as u64;
-                writer.write(conform(&batch, &from, &target)?).await?;
-            }
-        }
-        let files = writer.close().await?;
+        let from = source_columns(columns, schema, &target).ok_or("the table lacks columns; it must evolve first")?;
+        let location = DefaultLocationGenerator::new(metadata)?;
+        let write = |rows| {
+            // The library counts its files from 0 and truncates what is there: the name must be new on every attempt.
+            let names = DefaultFileNameGenerator::new(Uuid::now_v7().to_string(), None, DataFileFormat::Parquet);
+            let parquet = ParquetWriterBuilder::new(parquet_properties(), Arc::clone(metadata.current_schema()));
+            let (file_io, location) = (head.file_io().clone(), location.clone());
+            let files = RollingFileWriterBuilder::new(parquet, TARGET_FILE_BYTES, file_io, location, names);
+            write_lane(files, from.clone(), Arc::clone(&target), rows)
+        };
+        let written = disk::write_lanes(rows, write).await?;
+        let count = written.iter().map(|(rows, _)| rows).sum();
+        let files: Vec<DataFile> = written.into_iter().flat_map(|(_, files)| files).collect();
         let paths = files.iter().map(|file| path_of(file.file_path())).collect();
         disk::sync_blocking(self.durability, self.root.clone(), paths).await?;
         let partition = metadata.default_partition_type();

@@ -4,6 +4,7 @@
 //! be dropped at any await: what was begun is an open intent, and is finished before the next one of its table.
 
 use crate::rollup::RollupConfig;
+use crate::rollup::lanes::LANE_BYTES;
 use crate::segment::{Durability, create_staging};
 use crate::tier::Tables;
 use crate::{SinkError, crash_point};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use thermocline_schemas::metadata::{Advice, CutView, Intent, Manifest, Meta, MetaError, RunInfo};
 use thermocline_schemas::time::{Clock, MICROS_PER_SECOND};
 use thermocline_schemas::{Cut, EventTime, Generation, TableId, TableSchema};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{debug, info, warn};
 
 /// Adds `_embedding` to rows that go to hot: a column of 256 floats, last. Called on a thread that may compute.
@@ -70,10 +72,14 @@ pub struct Committer {
     /// A table is looked after when so many of its intents came since the last time: a Delta checkpoint, Lance and Iceberg
     /// clean-up.
     pub(crate) maintain_every: u64,
+    /// See [`crate::rollup::lanes`].
+    pub(crate) lane_bytes: u64,
     /// One at a time works on a table.
     gates: Mutex<HashMap<TableId, Arc<tokio::sync::Mutex<()>>>>,
     /// Tables that failed: how often, and when to try again.
     failing: Mutex<HashMap<TableId, (u32, EventTime)>>,
+    /// One permit for each lane that may be worked on at the same time.
+    lanes: Semaphore,
     /// Segments that could not be deleted yet.
     pub(crate) undeleted: Mutex<BTreeSet<String>>,
 }
@@ -86,6 +92,7 @@ impl Committer {
     pub async fn begin(stores: Stores, config: RollupConfig, run: &RunInfo) -> Result<Self, SinkError> {
         let generation = stores.meta.begin(run).await?;
         create_staging(&stores.data_dir, generation, stores.durability)?;
+        let lanes = Semaphore::new(config.concurrency.max(1));
         info!(%generation, "generation begun");
         Ok(Self {
             stores,
@@ -94,8 +101,10 @@ impl Committer {
             started_at: run.started_at,
             pause: Duration::from_millis(100),
             maintain_every: MAINTAIN_EVERY,
+            lane_bytes: LANE_BYTES,
             gates: Mutex::default(),
             failing: Mutex::default(),
+            lanes,
             undeleted: Mutex::default(),
         })
     }
@@ -257,6 +266,17 @@ impl Committer {
     pub(crate) async fn gate(&self, table: &TableId) -> tokio::sync::OwnedMutexGuard<()> {
         let gate = Arc::clone(self.gates.lock().entry(table.clone()).or_default());
         gate.lock_owned().await
+    }
+
+    /// The right to work on lanes: of `wanted` as many as are free, at least one.
+    pub(crate) async fn lanes(&self, wanted: usize) -> SemaphorePermit<'_> {
+        let mut held = self.lanes.acquire().await.expect("nobody closes it");
+        while held.num_permits() < wanted
+            && let Ok(more) = self.lanes.try_acquire()
+        {
+            held.merge(more);
+        }
+        held
     }
 
     /// The fence, before a table commit or a deletion.

@@ -1,16 +1,18 @@
 //! What the three formats agree on: names on disk, the mark as properties, durability.
 
-use crate::SinkError;
+use crate::error::{Cause, SinkError};
 use crate::tier::{FoundMark, Mark};
 use arrow::array::{Array, ArrayRef, RecordBatch, make_array, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thermocline_schemas::table::names_on_disk;
 use thermocline_schemas::{Generation, TableId, TableName, TableSchema};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub use thermocline_schemas::metadata::Durability;
@@ -181,6 +183,24 @@ pub fn sync(durability: Durability, root: &Path, files: impl IntoIterator<Item =
     folders.iter().rev().try_for_each(|folder| std::fs::File::open(folder)?.sync_all())
 }
 
+/// Writes every lane with `write`, at the same time, each on a task of its own; what each came to, in no order. Dropped, or
+/// when one fails, it stops the others.
+pub(crate) async fn write_lanes<T, F>(
+    lanes: Vec<SendableRecordBatchStream>,
+    write: impl Fn(SendableRecordBatchStream) -> F,
+) -> Result<Vec<T>, Cause>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Cause>> + Send + 'static,
+{
+    let mut tasks: JoinSet<_> = lanes.into_iter().map(write).collect();
+    let mut written = Vec::with_capacity(tasks.len());
+    while let Some(lane) = tasks.join_next().await {
+        written.push(lane??);
+    }
+    Ok(written)
+}
+
 /// [`sync`] off the threads that run futures.
 pub async fn sync_blocking(durability: Durability, root: PathBuf, files: Vec<PathBuf>) -> std::io::Result<()> {
     if durability == Durability::Process {
@@ -221,13 +241,41 @@ pub fn delete(file: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::error::DataFusionError;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use futures::{Stream, StreamExt, stream};
 
     fn schema(columns: &[&str]) -> TableSchema {
-        TableSchema {
-            name: TableName::new("odd").unwrap(),
-            columns: columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect(),
-            text_columns: vec![],
-        }
+        let columns = columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+        TableSchema::new(TableName::new("odd").unwrap(), columns)
+    }
+
+    fn lane(
+        rows: impl Stream<Item = Result<RecordBatch, DataFusionError>> + Send + 'static,
+    ) -> SendableRecordBatchStream {
+        Box::pin(RecordBatchStreamAdapter::new(Arc::new(Schema::empty()), rows))
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_fails_stops_the_others() {
+        let endless = lane(stream::pending());
+        let broken = lane(stream::iter([Err(DataFusionError::Execution("no such block".into()))]));
+        let alive = Arc::new(());
+        let count = |mut rows: SendableRecordBatchStream| {
+            let alive = Arc::clone(&alive);
+            async move {
+                let mut count = 0;
+                while let Some(batch) = rows.next().await {
+                    count += batch?.num_rows();
+                }
+                drop(alive);
+                Ok(count)
+            }
+        };
+        let error = write_lanes(vec![endless, broken], count).await.unwrap_err();
+        assert!(error.to_string().contains("no such block"), "{error}");
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&alive), 1, "the endless lane is still being written");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Tables for Formats {
         &self,
         schema: &TableSchema,
         id: &IntentId,
-        rows: SendableRecordBatchStream,
+        rows: Vec<SendableRecordBatchStream>,
     ) -> Result<Staged, SinkError> {
         match id.table.tier {
             Tier::Hot => self.hot.stage(schema, id, rows).await,

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use lance::Dataset;
 use lance::datafusion::LanceTableProvider;
 use lance::dataset::builder::DatasetBuilder;
@@ -264,7 +264,7 @@ impl Hot {
         &self,
         schema: &TableSchema,
         id: &IntentId,
-        rows: SendableRecordBatchStream,
+        rows: Vec<SendableRecordBatchStream>,
     ) -> Result<Staged, SinkError> {
         let table = &id.table;
         let failed = |error: LanceError| SinkError::store(format!("writing fragments of {table}"), error);
@@ -274,12 +274,13 @@ impl Hot {
             SinkError::store(format!("writing fragments of {table}"), "the table lacks columns; it must evolve first")
         })?;
         let disk: SchemaRef = Arc::new(Schema::new(fields));
-        let source = rows.schema();
+        let source = rows.first().map_or_else(|| hot_schema(schema), |lane| lane.schema());
         let from: Vec<Option<usize>> =
             hot_schema(schema).fields().iter().map(|field| source.index_of(field.name()).ok()).collect();
         let target = Arc::clone(&disk);
-        let written =
-            rows.map(move |batch| batch.and_then(|batch| conform(&batch, &from, &target).map_err(Into::into)));
+        // Lance encodes on threads of its own; what lanes do at the same time are the vectors.
+        let written = stream::select_all(rows)
+            .map(move |batch| batch.and_then(|batch| conform(&batch, &from, &target).map_err(Into::into)));
         let written = Box::pin(RecordBatchStreamAdapter::new(disk, written)) as SendableRecordBatchStream;
         let params = self.params(WriteMode::Append);
         let transaction = InsertBuilder::new(Arc::new(dataset))

@@ -1,15 +1,15 @@
 //! Rollups: staged parts become well-sized data files, under an intent.
 //!
-//! [`due`] decides, [`Committer::roll_up`] plans and writes, `merge` streams the parts together, `commit` carries the
-//! intent through the table commit and the flip.
+//! [`due`] decides, [`Committer::roll_up`] plans and writes, `lanes` deals the parts out, `merge` streams them together,
+//! `commit` carries the intent through the table commit and the flip.
 
 mod commit;
+pub(crate) mod lanes;
 mod merge;
 
 pub(crate) use commit::Settled;
 
 use crate::committer::{ATTEMPTS, Committer};
-use crate::segment::BLOCK_BYTES;
 use crate::{SinkError, crash_point};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,8 @@ pub struct RollupConfig {
     /// How long a cut stays readable after a newer one has come. Default 15m. Longer keeps more segments and versions.
     #[serde(with = "duration")]
     pub history: Duration,
-    /// Tables that are rolled up at the same time. Default 2. More uses more memory and more disk at once.
+    /// Lanes of rollups at the same time, of one table or of several: in warm and cold each writes a data file. Default 2.
+    /// More uses more processors, memory and disk at once.
     pub concurrency: usize,
 }
 
@@ -95,10 +96,6 @@ mod duration {
 /// A rollup takes no more than this many times its tier's target: the rest waits for the next.
 const MAX_TARGETS: u64 = 4;
 
-/// Nor more parts than hold this many bytes while they are merged, two blocks each, on average: memory stays flat however
-/// many parts wait. Of parts of a megabyte and more these are 64; the rest waits for the next rollup.
-const MERGE_BYTES: u64 = 64 << 20;
-
 /// The tables whose staged parts should be rolled up now: old enough, large enough, or in the way.
 pub fn due(view: &CutView, config: &RollupConfig, now: EventTime) -> BTreeSet<TableId> {
     let mut staged: BTreeMap<&TableId, (EventTime, u64)> = BTreeMap::new();
@@ -133,17 +130,15 @@ fn crowded<'a>(view: &'a CutView, config: &RollupConfig) -> BTreeSet<&'a TableId
     view.parts.iter().filter(|part| oldest.contains(&*part.segment)).map(|part| &part.part.table).collect()
 }
 
-/// The staged parts that a rollup of `table` takes: the oldest, up to a few times the target, and as many as a merge holds.
+/// The staged parts that a rollup of `table` takes: the oldest, up to a few times the target.
 fn taken<'a>(view: &'a CutView, table: &TableId, config: &RollupConfig) -> Vec<&'a Part> {
     let limit = config.tier(table.tier).1.saturating_mul(MAX_TARGETS);
-    let (mut all, mut held) = (0_u64, 0_u64);
+    let mut all = 0_u64;
     let staged = view.parts.iter().filter(|part| part.part.table == *table);
     let fits = |part: &&Part| {
         let first = all == 0;
-        let bytes = part.part.bytes.end - part.part.bytes.start;
-        all = all.saturating_add(bytes);
-        held += bytes.min(2 * BLOCK_BYTES as u64);
-        first || (all <= limit && held <= MERGE_BYTES)
+        all = all.saturating_add(part.part.bytes.end - part.part.bytes.start);
+        first || all <= limit
     };
     staged.take_while(fits).collect()
 }
@@ -234,8 +229,14 @@ impl Committer {
     async fn write(&self, schema: &TableSchema, intent: &Intent) -> Result<Vec<u8>, SinkError> {
         let table = &intent.id.table;
         let embedder = self.stores.embedder.as_ref().filter(|_| table.tier == Tier::Hot);
-        let rows = merge::rows(&self.stores.data_dir, schema, &intent.parts, embedder).await?;
+        let mut free = self.lanes(lanes::wanted(&intent.parts, self.lane_bytes)).await;
+        let source = merge::Source::new(&self.stores.data_dir, schema, embedder);
+        let lanes = lanes::lanes(&intent.parts, free.num_permits());
+        // Uneven parts make fewer lanes than there might be.
+        drop(free.split(free.num_permits().saturating_sub(lanes.len())));
+        let rows = lanes.iter().map(|lane| source.rows(lanes::rounds(lane))).collect();
         let staged = self.stores.tables.stage(schema, &intent.id, rows).await?;
+        drop(free);
         let expected: u64 = intent.parts.iter().map(|part| part.part.rows).sum();
         if staged.rows != expected {
             let what = format!("{} rows were written for {expected} that are staged", staged.rows);

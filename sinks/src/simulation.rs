@@ -142,7 +142,7 @@ struct World {
 
 fn schema(name: &str, columns: usize) -> TableSchema {
     let columns = (0..columns).map(|number| Field::new(format!("c{number}"), DataType::Utf8, true)).collect();
-    TableSchema { name: TableName::new(name).expect("a good name"), columns, text_columns: vec![] }
+    TableSchema::new(TableName::new(name).expect("a good name"), columns)
 }
 
 /// Rows of these offsets, an event time each second.

@@ -82,12 +82,14 @@ pub trait Tables: Send + Sync + std::fmt::Debug {
     /// Adds the nullable columns that `schema` has and the table has not, marked; safe to repeat.
     async fn evolve(&self, schema: &TableSchema, mark: &Mark, at: &Searched) -> Result<CommitOutcome, SinkError>;
 
-    /// Writes and syncs data files of `rows` (stored schema, logical names, sorted by event time), and commits nothing.
+    /// Writes and syncs data files of `rows` (stored schema, logical names, long runs sorted by event time; at least one
+    /// stream), and commits nothing. Each stream is a lane: where the format can, they are written at the same time, into
+    /// files of their own.
     async fn stage(
         &self,
         schema: &TableSchema,
         id: &IntentId,
-        rows: SendableRecordBatchStream,
+        rows: Vec<SendableRecordBatchStream>,
     ) -> Result<Staged, SinkError>;
 
     /// Reads the table's head and its history back to `since` (the last flip), looking for the mark of `id`.

@@ -5,6 +5,7 @@
 
 use crate::SinkError;
 use crate::disk::{self, Columns, Durability, check_store, conform, found_mark, key, mark_properties};
+use crate::error::Cause;
 use crate::read::canonical::Canonical;
 use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -35,8 +36,10 @@ use uuid::Uuid;
 const CHECKPOINT_EVERY: u64 = 20;
 /// Parquet files roll at this size.
 const TARGET_FILE_BYTES: NonZeroU64 = NonZeroU64::new(128 << 20).expect("not zero");
-/// Rows are sorted by event time: small row groups prune well, and bound what a writer holds in memory.
+/// Rows come in long runs sorted by event time: small row groups prune well, and bound what a writer holds in memory.
 const ROW_GROUP_ROWS: usize = 256 << 10;
+/// The same for rows of large texts.
+const ROW_GROUP_BYTES: usize = 32 << 20;
 /// Rows handed to the Parquet encoder at a time.
 const WRITE_BATCH_ROWS: usize = 8192;
 
@@ -54,8 +57,27 @@ pub(crate) fn parquet_properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a level")))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_created_by(format!("thermocline {}", env!("CARGO_PKG_VERSION")))
         .build()
+}
+
+/// Writes one lane into files of its own; returns how many rows there were, and the files.
+async fn write_lane(
+    mut writer: DeltaWriter,
+    from: Vec<Option<usize>>,
+    target: SchemaRef,
+    mut rows: SendableRecordBatchStream,
+) -> Result<(u64, Vec<Add>), Cause> {
+    let mut count = 0;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            count += batch.num_rows() as u64;
+            writer.write(&conform(&batch, &from, &target)?).await?;
+        }
+    }
+    Ok((count, writer.close().await?))
 }
 
 fn number(version: &TableVersion) -> Result<u64, std::num::ParseIntError> {
@@ -290,15 +312,15 @@ impl Warm {
         &self,
         schema: &TableSchema,
         id: &IntentId,
-        mut rows: SendableRecordBatchStream,
+        rows: Vec<SendableRecordBatchStream>,
     ) -> Result<Staged, SinkError> {
         let table = &id.table;
-        let failed = |error: crate::error::Cause| SinkError::store(format!("writing files of {table}"), error);
+        let failed = |error: Cause| SinkError::store(format!("writing files of {table}"), error);
         let delta = self.load(table, None).await.map_err(|error| failed(error.into()))?;
         let columns = Self::columns(table, &delta)?;
         let snapshot = delta.snapshot().map_err(|error| failed(error.into()))?;
         let target = snapshot.snapshot().arrow_schema();
-        let from = source_columns(&columns, schema, &rows.schema(), &target)
+        let from = source_columns(&columns, schema, &target)
             .ok_or_else(|| failed("the table lacks columns; it must evolve first".into()))?;
         let (indexed, statistics) =
             get_num_idx_cols_and_stats_columns(Some(snapshot.table_config()), HashMap::default());
@@ -311,18 +333,14 @@ impl Warm {
             indexed,
             statistics,
         );
-        let mut writer = DeltaWriter::new(delta.log_store().object_store(None), config);
-        let mut count = 0;
-        while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|error| failed(error.into()))?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            count += batch.num_rows() as u64;
-            let batch = conform(&batch, &from, &target).map_err(|error| failed(error.into()))?;
-            writer.write(&batch).await.map_err(|error| failed(error.into()))?;
-        }
-        let adds = writer.close().await.map_err(|error| failed(error.into()))?;
+        let store = delta.log_store().object_store(None);
+        let write = |rows| {
+            let (config, from) = (config.clone(), from.clone());
+            write_lane(DeltaWriter::new(Arc::clone(&store), config), from, Arc::clone(&target), rows)
+        };
+        let written = disk::write_lanes(rows, write).await.map_err(failed)?;
+        let count = written.iter().map(|(rows, _)| rows).sum();
+        let adds: Vec<Add> = written.into_iter().flat_map(|(_, adds)| adds).collect();
         let files = adds.iter().map(|add| self.folder(&table.name).join(&add.path)).collect();
         disk::sync_blocking(self.durability, self.root.clone(), files).await.map_err(|error| failed(error.into()))?;
         let payload = serde_json::to_vec(&adds).map_err(|error| failed(error.into()))?;
@@ -502,19 +520,18 @@ fn decode(table: &TableId, payload: &[u8]) -> Result<Vec<Add>, SinkError> {
         .map_err(|error| SinkError::store(format!("reading what was staged for {table}"), error))
 }
 
-/// For each column of `target` (names on disk), its place in `source` (logical names): `None` in the list where
-/// `source` has it not, no list at all where the table lacks a column of `schema`.
+/// For each column of `target` (names on disk), its place among the stored columns of `schema` (logical names): `None` in
+/// the list where it is not among them, no list at all where the table lacks one of them.
 pub(crate) fn source_columns(
     columns: &Columns,
     schema: &TableSchema,
-    source: &SchemaRef,
     target: &SchemaRef,
 ) -> Option<Vec<Option<usize>>> {
     let mut logical = HashMap::new();
-    for field in schema.stored().fields() {
+    for (position, field) in schema.stored().fields().iter().enumerate() {
         let name = columns.on_disk(field.name())?;
         target.index_of(name).ok()?;
-        logical.insert(name.to_owned(), source.index_of(field.name()).ok());
+        logical.insert(name.to_owned(), position);
     }
-    Some(target.fields().iter().map(|field| logical.get(field.name()).copied().flatten()).collect())
+    Some(target.fields().iter().map(|field| logical.get(field.name()).copied()).collect())
 }

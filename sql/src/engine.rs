@@ -1,7 +1,7 @@
 //! A data directory, opened for asking: beside a run in another process, or alone.
 
+use crate::functions::Functions;
 use crate::{Session, SqlError};
-use datafusion::logical_expr::ScalarUDF;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thermocline_schemas::Clock;
@@ -15,7 +15,7 @@ pub struct Engine {
     data: PathBuf,
     meta: Arc<dyn Meta>,
     formats: Arc<Formats>,
-    functions: Vec<Arc<ScalarUDF>>,
+    functions: Functions,
 }
 
 impl Engine {
@@ -35,8 +35,7 @@ impl Engine {
 
     /// Over stores that are open already: the run's own.
     pub fn over(data: &Path, meta: Arc<dyn Meta>, formats: Arc<Formats>) -> Self {
-        let functions = thermocline_operators::functions().into_iter().map(Arc::new).collect();
-        Self { data: data.to_owned(), meta, formats, functions }
+        Self { data: data.to_owned(), meta, formats, functions: Functions::default() }
     }
 
     /// The metadata store.

@@ -5,6 +5,7 @@
 
 pub mod engine;
 mod error;
+mod functions;
 pub mod guard;
 pub mod session;
 pub mod system_tables;

@@ -1,5 +1,6 @@
 //! A session: every logical table in one catalog, at one cut.
 
+use crate::functions::Functions;
 use crate::{SqlError, guard, system_tables};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -94,12 +95,13 @@ impl Session {
         data: &Path,
         meta: Arc<dyn Meta>,
         formats: Arc<Formats>,
-        functions: &[Arc<ScalarUDF>],
+        functions: &Functions,
     ) -> Result<Self, SqlError> {
         let pinned = PinnedReader::open(meta.clone(), formats, data.to_owned(), "sql").await?;
         let gaps = meta.gaps().await?;
-        let context = context(&pinned, &gaps, functions, false)?;
-        let with_embedding = self::context(&pinned, &gaps, functions, true)?;
+        let functions = functions.at(pinned.view());
+        let context = context(&pinned, &gaps, &functions, false)?;
+        let with_embedding = self::context(&pinned, &gaps, &functions, true)?;
         Ok(Self { context, with_embedding, pinned, gaps })
     }
 

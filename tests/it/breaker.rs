@@ -22,6 +22,15 @@ fn a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume(br
 
     let paused = once().run().ended_with(4).says(&["paused: ", &bad, "dead letters", "thermocline resume"]);
     assert!(!paused.stderr.contains(&good), "the other topic is fine: {paused}");
+    let data = site.data().canonicalize().expect("it is there");
+    let commands = ["dead-letters list", "resume"]
+        .map(|command| format!("`thermocline {command} --topic {bad} --data {}`", data.display()));
+    let told = paused.stderr.lines().find(|line| line.starts_with("paused: ")).expect("it was told").to_owned();
+    let status = site.command("status").ok().stdout;
+    for command in &commands {
+        assert!(told.contains(command) && status.contains(command), "to paste: {command}\n{told}\n{status}");
+        assert!(paused.errors()[0].contains(command), "{paused}");
+    }
     let dead = of(&bad, "dead_letters");
     assert!(dead >= 10_000, "{dead} dead letters were committed");
     assert_eq!(of(&good, "chat"), 500, "the other topic flowed on");

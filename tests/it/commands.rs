@@ -68,8 +68,10 @@ fn every_command_has_help_for_a_newcomer() {
 fn errors_say_the_way_out() {
     let site = Site::with_own_broker();
     let data = site.data();
-    for name in ["status", "verify", "mappings", "resume"] {
-        let done = site.command(name).run().ended_with(1);
+    let reset: &[&str] = &["reset-offsets", "--topic", "t", "--to", "earliest"];
+    let others: [&[&str]; 5] = [&["status"], &["verify"], &["mappings"], &["resume"], &["dead-letters", "list"]];
+    for line in others.into_iter().chain([reset]) {
+        let done = words(line).arg("--data").arg(&data).run().ended_with(1);
         done.says(&["error: ", &data.display().to_string(), "thermocline up --data"]);
     }
     site.command("sql").arg("SELECT 1").run().ended_with(1).says(&["thermocline up --data"]);

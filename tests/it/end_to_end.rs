@@ -1,6 +1,7 @@
 //! Topics in, tables out: every record is one row, in the domain and the tier where it belongs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thermocline_tests::{Broker, Record, Site, demo_lines, micros_of, on_both_brokers, unique, wait_for, wait_until};
 
@@ -191,6 +192,45 @@ fn several_inserts_filters_and_expressions_add_up_by_branch(broker: &Broker) {
     assert_eq!(site.number("SELECT count(*) FROM integration.large WHERE doubled > 100"), large);
     assert_eq!(site.number("SELECT count(DISTINCT id) FROM analytics.everything"), 900);
     assert_eq!(site.status()["dropped_fields"]["orders"], 900);
+}
+
+#[test]
+fn a_run_that_reads_once_ends_while_producers_write_on() {
+    const EARLY: usize = 20_000;
+    const MOST: usize = 500_000;
+    let broker = Broker::embedded();
+    let topic = broker.topic("endless", 2);
+    broker.produce_lines(&topic, (0..EARLY).map(|n| format!("{{\"text\":\"early {n}\"}}")));
+    let site = Site::reading(&broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=50ms").workers(1);
+    let over = AtomicBool::new(false);
+    let written: usize = std::thread::scope(|scope| {
+        let write = || {
+            let mut written = 0_usize;
+            // An end nevertheless, so that a run that does not end fails alone.
+            while !over.load(Ordering::Relaxed) && written < MOST {
+                broker.produce_lines(&topic, (0..500).map(|n| format!("{{\"text\":\"late {n}\"}}")));
+                written += 500;
+            }
+            written
+        };
+        let writers = [(); 3].map(|()| scope.spawn(write));
+        let once = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            site.up().arg("--once").patience(PATIENCE).ok();
+        }));
+        over.store(true, Ordering::Relaxed);
+        let written = writers.map(|writer| writer.join().expect("the writer does not fail"));
+        once.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        assert!(written.iter().all(|written| *written < MOST), "the run should end while producers write: {written:?}");
+        written.into_iter().sum()
+    });
+    // Everything that was there at its start, and of what came later no half epochs.
+    assert_eq!(site.number("SELECT count(*) FROM chat WHERE text LIKE 'early %'"), EARLY as i64);
+    assert_eq!(site.status()["staged_parts"], 0);
+    assert!(site.verify()["read"].as_u64().is_some_and(|read| read >= EARLY as u64));
+    // The next run goes on behind it.
+    site.up_once();
+    assert_eq!(site.verify()["rows"], EARLY + written);
+    assert_eq!(site.number("SELECT count(DISTINCT _event_id) FROM chat"), (EARLY + written) as i64);
 }
 
 #[test]

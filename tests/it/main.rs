@@ -2,6 +2,7 @@
 
 mod breaker;
 mod commands;
+mod demo;
 mod end_to_end;
 mod fence;
 mod hostile;
@@ -11,5 +12,7 @@ mod memory;
 mod readers;
 mod reset;
 mod slow_query;
+mod terminal;
 mod tiers;
 mod user_domain;
+mod verify;

@@ -5,10 +5,10 @@ use thermocline_tests::{Broker, Site, demo_lines};
 
 #[test]
 fn a_backlog_larger_than_the_budget_runs_through_within_it() {
-    let small = most_resident_mib("backlog-small", 40_000);
-    let large = most_resident_mib("backlog-large", 160_000);
+    let small = most_resident_mib("backlog-small", 80_000);
+    let large = most_resident_mib("backlog-large", 240_000);
     assert!(small > 0, "the memory of the process should be known");
-    // Four times the backlog, and no more memory but for what allocators and caches scatter.
+    // Both are enough for two lanes of a rollup. Three times the backlog, and no more memory but for what allocators and caches scatter.
     assert!(large <= small + small / 4 + 32, "{small} MiB for the smaller backlog, {large} MiB for the larger");
 }
 
@@ -32,8 +32,9 @@ fn most_resident_mib(topic: &str, records: usize) -> u64 {
             std::fs::read(&run_file).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
         {
             let (used, budget) = (run["run"]["used_bytes"].as_u64(), run["run"]["budget_bytes"].as_u64());
-            assert!(budget.is_some_and(|budget| budget <= 32 << 20), "{run:#}");
-            assert!(used <= budget, "{run:#}");
+            assert_eq!(budget, Some(32 << 20), "the whole budget is shown: {run:#}");
+            // Two clients share 8 MiB for sixteen partitions each: the four that there are may queue 256 KiB each.
+            assert!(used >= Some(1 << 20) && used <= budget, "the clients' queues count too: {run:#}");
             (most, seen) = (most.max(used.unwrap_or_default()), seen + 1);
         }
         resident = resident.max(resident_mib(up.pid()));

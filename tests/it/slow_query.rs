@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::time::Duration;
-use thermocline_tests::{Broker, Running, Site, demo_lines, now, wait_until};
+use thermocline_tests::{Broker, Running, Site, demo_lines, now, on_both_brokers, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOUR: i64 = 3_600_000_000;
@@ -45,10 +45,10 @@ fn frozen(site: &Site) -> Running {
     query
 }
 
-#[test]
-fn a_slow_query_in_another_process_survives_rollups_and_clean_up() {
-    let broker = Broker::embedded();
-    let (site, topic, rows) = staged(&broker, 24);
+on_both_brokers!(a_slow_query_in_another_process_survives_rollups_and_clean_up,);
+
+fn a_slow_query_in_another_process_survives_rollups_and_clean_up(broker: &Broker) {
+    let (site, topic, rows) = staged(broker, 24);
     let letters = site.number("SELECT sum(character_length(text)) FROM chat");
     let query = frozen(&site);
 

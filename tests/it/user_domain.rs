@@ -45,6 +45,9 @@ fn a_declared_domain_takes_its_records_and_grows_columns(broker: &Broker) {
         (&200.into(), &200.into()),
         "the domain's phrases should win its records: {row}"
     );
+    let asked =
+        "SELECT classify('{\"invoice_number\":\"INV-9\",\"amount_due\":27.25,\"tax_rate\":0.19}')['domain'] AS domain";
+    assert_eq!(site.texts(asked), ["billing"], "a question classifies as the run does");
     let due: f64 = (0..200).map(|n| f64::from(n) * 3.0 + 0.25).sum();
     assert!((row["due"].as_f64().expect("a sum") - due).abs() < 0.01, "{row}");
     let kept = site.texts("SELECT attributes FROM billing LIMIT 1");
@@ -68,8 +71,13 @@ fn a_declared_domain_takes_its_records_and_grows_columns(broker: &Broker) {
 
 fn rules_settle_topics_and_overrides_settle_fields(broker: &Broker) {
     let topic = broker.topic("settled", 1);
-    let lines: Vec<String> =
-        (0..50).map(|n| format!("{{\"qq\":\"who {n}\",\"zz\":\"what {n}\",\"value\":{n}}}")).collect();
+    let lines: Vec<String> = (0..50)
+        .map(|n| {
+            format!(
+                "{{\"qq\":\"who {n}\",\"zz\":\"what {n}\",\"value\":{n},\"timestamp\":\"2024-05-06T07:08:{n:02}Z\"}}"
+            )
+        })
+        .collect();
     broker.produce_lines(&topic, &lines);
     let site = Site::reading(broker).routing(&topic).rule(&topic, "chat");
     site.file(
@@ -92,6 +100,8 @@ fn rules_settle_topics_and_overrides_settle_fields(broker: &Broker) {
         !decisions.is_empty() && all.contains("qq") && all.contains("author") && all.contains("override"),
         "{listed:#}"
     );
+    let shape = decisions.iter().find(|decision| decision["topic"] == topic).expect("its shape is listed");
+    assert_eq!(shape["event_time"], "timestamp", "the field that says when: {listed:#}");
     let words = site.command("mappings").ok();
     assert!(words.stdout.contains("qq") && words.stdout.contains("author"), "{words}");
 }

@@ -5,7 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 venv=${THERMOCLINE_READERS:-$HOME/.cache/thermocline/venv}
 if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
-    if ! command -v python3 >/dev/null; then
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
         echo "the independent readers need python3 (3.10 or newer) with its venv module" >&2
         exit 1
     fi

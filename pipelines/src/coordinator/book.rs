@@ -219,8 +219,7 @@ impl Book {
             let health = branches.into_values().max_by_key(|health| health.dead).unwrap_or_default();
             if let Some(window) = self.breaker.epoch(source, &topic, health) {
                 let reason = format!(
-                    "{} of the newest {} records of topic {topic} are dead letters; look at them with `thermocline \
-                     dead-letters list --topic {topic}`, then go on with `thermocline resume --topic {topic}`",
+                    "{} of the newest {} records of topic {topic} are dead letters",
                     window.dead, window.records
                 );
                 pauses.push(Pause { source: self.sources[source].name.clone(), topic: topic.to_string(), reason });

@@ -6,8 +6,10 @@
 
 pub mod book;
 pub mod breaker;
+mod commands;
 mod watch;
 
+pub use commands::{data_flag, way_out};
 pub use watch::{Snapshot, SourceSnapshot};
 
 use crate::PipelineError;
@@ -18,6 +20,7 @@ use crate::source::budget::Budget;
 use crate::source::ingress::Ingress;
 use crate::source::kafka::KafkaSource;
 use book::{Book, Closing};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thermocline_operators::{Decision, Router};
@@ -48,6 +51,26 @@ pub struct SourceRun {
     pub ingress: Arc<Ingress>,
     /// Its client.
     pub kafka: KafkaSource,
+    /// What the queue had got when the client was seen to have reached the noted ends; none again when a topic is resumed.
+    reached_at: Option<u64>,
+}
+
+impl SourceRun {
+    /// A source whose client feeds `ingress`.
+    pub fn new(ingress: Arc<Ingress>, kafka: KafkaSource) -> Self {
+        Self { ingress, kafka, reached_at: None }
+    }
+
+    /// True when everything up to the noted ends is in the dataflow. What producers write meanwhile stands behind it in the
+    /// queue and is not waited for.
+    fn has_handed_out_the_noted(&mut self) -> bool {
+        if !self.kafka.has_reached_noted_ends() {
+            return false;
+        }
+        let pushed = self.ingress.pushed();
+        let reached_at = *self.reached_at.get_or_insert(pushed);
+        self.ingress.has_handed_out(reached_at)
+    }
 }
 
 /// How a run ended.
@@ -70,8 +93,12 @@ pub struct Coordinator {
     pub sources: Vec<SourceRun>,
     /// The open epochs.
     pub book: Book,
-    /// The bytes that are out.
+    /// The whole budget, client queues among it, in bytes.
+    pub budget_bytes: usize,
+    /// Its part for what the clients have handed over.
     pub budget: Arc<Budget>,
+    /// The data directory, for the commands that a person is told to paste.
+    pub data: PathBuf,
     /// Lists its decisions.
     pub router: Arc<Router>,
     /// The time.
@@ -159,12 +186,12 @@ impl Coordinator {
     }
 
     /// Whether the run should end now, and as what.
-    fn ending(&self, stopped: bool) -> Option<Ended> {
+    fn ending(&mut self, stopped: bool) -> Option<Ended> {
         if stopped {
             return Some(Ended::Stopped);
         }
-        let read = |source: &SourceRun| source.kafka.has_reached_noted_ends() && source.ingress.is_drained();
-        (self.once && self.sources.iter().all(read)).then_some(Ended::CaughtUp)
+        let read = self.once && self.sources.iter_mut().all(SourceRun::has_handed_out_the_noted);
+        read.then_some(Ended::CaughtUp)
     }
 
     fn verdict(&self, ended: Ended) -> Ended {
@@ -187,8 +214,9 @@ impl Coordinator {
     /// Closes the run's last epoch. What is queued but was not taken stays on the broker.
     fn close_last(&mut self) {
         self.last.set(self.open);
-        self.close_epoch();
+        // First, so that nobody takes a batch in the epoch after the last.
         self.sources.iter().for_each(|source| source.ingress.stop());
+        self.close_epoch();
     }
 
     async fn commit_ready(&mut self) -> Result<(), PipelineError> {
@@ -217,7 +245,8 @@ impl Coordinator {
 
     fn pause(&mut self, pauses: Vec<Pause>) {
         for pause in pauses {
-            tracing::error!(topic = pause.topic, source = pause.source, reason = pause.reason, "topic paused");
+            let reason = format!("{}; {}", pause.reason, way_out(&pause.topic, &self.data));
+            tracing::error!(topic = pause.topic, source = pause.source, reason, "topic paused");
             if let Some(source) = self.source(&pause.source) {
                 source.kafka.pause(&pause.topic);
             }
@@ -248,6 +277,7 @@ impl Coordinator {
             let Some(number) = self.sources.iter().position(|it| it.ingress.source() == pause.source) else { continue };
             self.book.resumed(number, &pause.topic.as_str().into());
             self.sources[number].kafka.resume(&pause.topic);
+            self.sources[number].reached_at = None;
         }
         Ok(())
     }
@@ -293,11 +323,12 @@ impl Coordinator {
     }
 
     fn publish(&self) {
+        let queue_bytes: usize = self.sources.iter().map(|source| source.kafka.queue_bytes()).sum();
         let snapshot = Snapshot {
             open_epoch: self.open,
             epochs_not_durable: self.book.open_epochs(),
-            budget_bytes: self.budget.limit(),
-            used_bytes: self.budget.used(),
+            budget_bytes: self.budget_bytes,
+            used_bytes: self.budget.used() + queue_bytes,
             paused: self.paused.clone(),
             sources: self.sources.iter().map(SourceSnapshot::of).collect(),
         };

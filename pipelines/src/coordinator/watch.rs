@@ -11,9 +11,9 @@ pub struct Snapshot {
     pub open_epoch: Epoch,
     /// Epochs that are closed and not yet committed.
     pub epochs_not_durable: usize,
-    /// The budget for everything that is under way, in bytes.
+    /// The budget for everything that is under way, in bytes, as it was configured.
     pub budget_bytes: usize,
-    /// What of it is out.
+    /// What of it is taken: all that the clients' queues may hold, and what they handed over and is not durable yet.
     pub used_bytes: usize,
     /// Topics that are not read for now.
     pub paused: Vec<Pause>,

@@ -267,7 +267,7 @@ impl Insertion<'_, '_> {
         let known = self.tables.created.iter().position(|schema| schema.name == name);
         let mut schema = match known {
             Some(index) => self.tables.created[index].clone(),
-            None => TableSchema { name, columns: vec![], text_columns: vec![] },
+            None => TableSchema::new(name, vec![]),
         };
         for column in columns.iter().filter(|column| !system::is_system(&column.name)) {
             let lower = column.name.to_lowercase();

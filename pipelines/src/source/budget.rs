@@ -1,4 +1,7 @@
-//! One budget in bytes for everything that a run holds: client queues, raw batches, decoded rows, open epochs, writers.
+//! The budget in bytes for what the clients have handed over: raw batches, decoded rows, open epochs, writers.
+//!
+//! It is the larger part of the run's one budget. The other part bounds the clients' own queues, inside librdkafka:
+//! [`KafkaSource::queue_bytes`](crate::source::kafka::KafkaSource::queue_bytes).
 
 use parking_lot::{Condvar, Mutex};
 use std::time::Duration;

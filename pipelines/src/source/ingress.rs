@@ -70,15 +70,25 @@ struct State {
     open: Epoch,
     opened_at: EventTime,
     queue: VecDeque<Queued>,
+    /// Batches and holes that were ever put into the queue, and that left it.
+    pushed: u64,
+    taken: u64,
     partitions: HashMap<TopicPartition, PartitionState>,
     closing: ClosedEpoch,
 }
 
 impl State {
+    fn push(&mut self, queued: Queued) {
+        self.queue.push_back(queued);
+        self.pushed += 1;
+    }
+
     /// Takes the next batch, and the holes before it.
     fn next_batch(&mut self) -> Option<RawBatch> {
         loop {
-            match self.queue.pop_front()? {
+            let next = self.queue.pop_front()?;
+            self.taken += 1;
+            match next {
                 Queued::Batch(batch) => return Some(*batch),
                 Queued::Hole(key, offsets) => {
                     if let Some(partition) = self.partitions.get_mut(&key) {
@@ -111,7 +121,7 @@ impl Ingress {
     /// An empty queue for `source`, with `open` as its first epoch, which opens at `opened_at`.
     pub fn new(source: impl Into<String>, budget: Arc<Budget>, open: Epoch, opened_at: EventTime) -> Self {
         let (queue, partitions, closing) = (VecDeque::new(), HashMap::new(), ClosedEpoch::default());
-        let state = State { open, opened_at, queue, partitions, closing };
+        let state = State { open, opened_at, queue, pushed: 0, taken: 0, partitions, closing };
         let (stopped, wake) = (AtomicBool::new(false), Mutex::new(vec![]));
         Self { source: source.into(), budget, state: Mutex::new(state), stopped, wake }
     }
@@ -151,7 +161,7 @@ impl Ingress {
         if let Some(partition) = state.partitions.get_mut(&key) {
             partition.at_end_since = None;
         }
-        state.queue.push_back(Queued::Batch(Box::new(batch)));
+        state.push(Queued::Batch(Box::new(batch)));
         drop(state);
         self.wake_workers();
         true
@@ -160,7 +170,7 @@ impl Ingress {
     /// Moves a partition on over offsets behind its last record that hold none, such as the marker that ends a
     /// transaction. They belong to an epoch like a batch, but no worker gets to see them. Never waits.
     pub fn push_hole(&self, partition: &TopicPartition, offsets: Range<i64>) {
-        self.state.lock().queue.push_back(Queued::Hole(partition.clone(), offsets));
+        self.state.lock().push(Queued::Hole(partition.clone(), offsets));
         self.wake_workers();
     }
 
@@ -224,6 +234,16 @@ impl Ingress {
         self.state.lock().closing.charged_bytes
     }
 
+    /// So many batches and holes have come so far; see [`Ingress::has_handed_out`].
+    pub fn pushed(&self) -> u64 {
+        self.state.lock().pushed
+    }
+
+    /// True when the first `pushed` batches and holes have been taken, whatever came after them.
+    pub fn has_handed_out(&self, pushed: u64) -> bool {
+        self.state.lock().taken >= pushed
+    }
+
     /// True when nothing waits to be taken.
     pub fn is_drained(&self) -> bool {
         self.state.lock().queue.is_empty()
@@ -281,6 +301,23 @@ mod tests {
         assert_eq!((closed.partitions[&key].next_offset, closed.records), (5, 2));
         assert!(closed.charged_bytes > 0);
         assert_eq!(ingress.close_epoch(0).charged_bytes, 0);
+    }
+
+    #[test]
+    fn what_was_pushed_until_a_moment_is_handed_out_although_more_keeps_coming() {
+        let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
+        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        ingress.assign(&topic, 0, 0);
+        assert!(ingress.has_handed_out(ingress.pushed()), "nothing has come yet");
+        assert!(ingress.push(batch(&topic, 0..3)));
+        ingress.push_hole(&TopicPartition::new("t", 0), 3..4);
+        let noted = ingress.pushed();
+        for more in 4..9 {
+            assert!(ingress.push(batch(&topic, more..more + 1)));
+            assert_eq!(ingress.has_handed_out(noted), more >= 6, "before batch {more}");
+            assert!(ingress.take().batch.is_some());
+            assert!(!ingress.is_drained());
+        }
     }
 
     #[test]

@@ -131,6 +131,8 @@ pub struct KafkaSource {
     client: Arc<Client>,
     board: Arc<Board>,
     readers: Arc<Vec<Reader>>,
+    /// How many partitions each reader's client was made for.
+    made_for: Arc<Mutex<Vec<usize>>>,
     control: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -167,6 +169,7 @@ impl KafkaSource {
             client: client.clone(),
             board: board.clone(),
             readers: Arc::new(readers?),
+            made_for: Arc::new(Mutex::new(vec![made_for; clients])),
             control: Mutex::new(None),
             config: config.clone(),
         };
@@ -175,7 +178,7 @@ impl KafkaSource {
             warn!(topic, partition, offset = progress.next_offset, "the topic is gone; what was read of it stays");
         }
         let readers = source.readers.clone();
-        let (misses, made_for) = (HashMap::new(), vec![made_for; clients]);
+        let (misses, made_for) = (HashMap::new(), source.made_for.clone());
         let mut control = Control { config, client, board, readers, resume, misses, made_for };
         let adopted = insist(&source.config, &source.client, began, || {
             let adopted = control.adopt(&look, true);
@@ -240,6 +243,15 @@ impl KafkaSource {
             PartitionLag { partition, next_offset: status.next_offset, end_offset }
         });
         lag.collect()
+    }
+
+    /// Bytes that the clients' queues may hold, all partitions together: at most [`KafkaConfig::queue_bytes`], unless there
+    /// are so many partitions that each gets the least that reading needs.
+    pub fn queue_bytes(&self) -> usize {
+        let made_for = self.made_for.lock().clone();
+        let partitions = self.board.partitions.lock();
+        let reading = partitions.values().filter(|status| !status.gone);
+        reading.map(|status| partition_queue_bytes(&self.config, made_for[status.reader])).sum()
     }
 
     /// Stops reading a topic, also one that is yet to appear; the others flow on. Records that were fetched already may
@@ -374,10 +386,16 @@ const OURS: [&str; 12] = [
     "fetch.max.bytes",
 ];
 
-/// A client that reads up to `partitions` partitions. Queues are bounded by partition, so the client's share is divided.
+/// What one partition may queue in a client made for `partitions` of them: queues are bounded by partition, so the client's
+/// share is divided.
+fn partition_queue_bytes(config: &KafkaConfig, partitions: usize) -> usize {
+    (config.queue_bytes / config.clients.max(1) / partitions.max(1)).max(LEAST_QUEUE_BYTES)
+}
+
+/// A client that reads up to `partitions` partitions.
 fn client_config(config: &KafkaConfig, partitions: usize) -> Result<ClientConfig, SourceError> {
     let share = config.queue_bytes / config.clients.max(1);
-    let queue_bytes = (share / partitions.max(1)).max(LEAST_QUEUE_BYTES);
+    let queue_bytes = partition_queue_bytes(config, partitions);
     let fetch_bytes = queue_bytes.min(1 << 20);
     let mut native = ClientConfig::new();
     native
@@ -393,7 +411,7 @@ fn client_config(config: &KafkaConfig, partitions: usize) -> Result<ClientConfig
         .set("fetch.message.max.bytes", fetch_bytes.to_string())
         .set("fetch.max.bytes", share.clamp(1 << 20, 50 << 20).to_string())
         .set("queued.max.messages.kbytes", (queue_bytes / 1024).to_string())
-        .set("queued.min.messages", (queue_bytes / QUEUED_RECORD_BYTES).clamp(500, 100_000).to_string())
+        .set("queued.min.messages", (queue_bytes / QUEUED_RECORD_BYTES).min(100_000).to_string())
         .set("reconnect.backoff.max.ms", "1000");
     for (property, value) in &config.properties {
         if OURS.contains(&property.as_str()) {
@@ -407,7 +425,8 @@ fn client_config(config: &KafkaConfig, partitions: usize) -> Result<ClientConfig
 
 /// A client is made for at least so many partitions: many topics appear after the start.
 const EXPECTED_PARTITIONS: usize = 16;
-/// The least that a partition may queue; reading gets slow below.
-const LEAST_QUEUE_BYTES: usize = 256 << 10;
+/// The least that a partition may queue; reading gets slow below. So small that the clients keep their share of the budget
+/// with thousands of partitions.
+const LEAST_QUEUE_BYTES: usize = 16 << 10;
 /// What a small record takes in librdkafka's queue, beside its bytes.
 const QUEUED_RECORD_BYTES: usize = 512;

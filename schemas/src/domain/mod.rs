@@ -50,12 +50,26 @@ pub struct Domain {
 }
 
 /// Describes a domain to the classifier.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Phrases {
     /// Field names, a phrase being a list of related ones: `invoice number, amount due, billing period`.
     pub names: Vec<String>,
     /// Texts, or descriptions of texts.
     pub texts: Vec<String>,
+}
+
+impl Phrases {
+    /// Nothing is described.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.texts.is_empty()
+    }
+
+    /// Those that `other` has not.
+    fn without(&self, other: &Self) -> Self {
+        let rest =
+            |own: &[String], other: &[String]| own.iter().filter(|phrase| !other.contains(phrase)).cloned().collect();
+        Self { names: rest(&self.names, &other.names), texts: rest(&self.texts, &other.texts) }
+    }
 }
 
 /// Which fields fill a column.

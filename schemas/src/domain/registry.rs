@@ -2,7 +2,7 @@
 
 use super::{Domain, UNCLASSIFIED, shipped};
 use crate::table::{TableName, TableSchema, system};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A domain cannot be declared like that.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,9 @@ pub enum DomainError {
     },
 }
 
+/// The domains that ship, made once.
+static SHIPPED: LazyLock<Registry> = LazyLock::new(Registry::shipped);
+
 /// All domains, in a fixed order: the shipped ones, then the user's as they were added.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -73,6 +76,24 @@ impl Registry {
     /// The shipped domains alone.
     pub fn shipped() -> Self {
         Self { domains: shipped().into_iter().map(Arc::new).collect() }
+    }
+
+    /// The shipped domains, and what tables say that was declared of theirs: columns and phrases, which is what the
+    /// classifier asks for. Policies and synonyms are as they ship.
+    ///
+    /// # Errors
+    /// [`DomainError`]: a table was registered by a version that ships other domains.
+    pub fn declared<'a>(tables: impl IntoIterator<Item = &'a TableSchema>) -> Result<Self, DomainError> {
+        let mut registry = Self::shipped();
+        for table in tables.into_iter().filter(|table| !table.phrases.is_empty()) {
+            let mut domain = Domain::new(table.name.as_str());
+            for column in &table.columns {
+                domain = domain.column(column.clone(), "");
+            }
+            domain.phrases = table.phrases.clone();
+            registry.add(domain)?;
+        }
+        Ok(registry)
     }
 
     /// Adds a domain, or, if there is one of this name, adds to it: new columns (behind the others), phrases and
@@ -132,6 +153,10 @@ impl Domain {
             name: TableName::new(&self.name).expect("a domain's name is checked when it is added"),
             columns: self.columns.clone(),
             text_columns: self.text_columns.clone(),
+            phrases: match SHIPPED.get(&self.name) {
+                Some(shipped) => self.phrases.without(&shipped.phrases),
+                None => self.phrases.clone(),
+            },
         }
     }
 }
@@ -245,5 +270,28 @@ mod tests {
         assert!(matches!(registry.add(wrong), Err(DomainError::Name { .. })));
         let wrong = Domain::new("chat").column(Field::new("_offset", DataType::Utf8, true), "");
         assert!(matches!(registry.add(wrong), Err(DomainError::SystemColumn { .. })));
+    }
+
+    #[test]
+    fn tables_say_what_was_declared_and_nothing_that_ships() {
+        let shipped = Registry::shipped();
+        assert!(shipped.iter().all(|domain| domain.table_schema().phrases.is_empty()));
+
+        let mut registry = Registry::shipped();
+        let mut more = Domain::new("chat").column(Field::new("mood", DataType::Utf8, true), "");
+        more.phrases.texts.push("how are you feeling today".to_owned());
+        registry.add(more).unwrap();
+        let mut billing = Domain::new("billing").column(Field::new("invoice_no", DataType::Utf8, true), "");
+        billing.phrases.names.push("invoice number, amount due".to_owned());
+        registry.add(billing).unwrap();
+
+        let tables: Vec<TableSchema> = registry.iter().map(|domain| domain.table_schema()).collect();
+        let found = Registry::declared(&tables).unwrap();
+        assert_eq!(found.len(), registry.len());
+        for (found, known) in found.iter().zip(registry.iter()) {
+            assert_eq!(found.name, known.name);
+            assert_eq!(found.phrases, known.phrases, "{}", known.name);
+            assert_eq!(found.columns, known.columns, "{}", known.name);
+        }
     }
 }

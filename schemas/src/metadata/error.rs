@@ -81,7 +81,7 @@ pub enum MetaError {
     /// The topic is not the one it was when its offsets were kept.
     #[error(
         "topic {topic} was deleted and made anew (its id was {kept}, now it is {found}); `thermocline reset-offsets --topic \
-         {topic} --to earliest` starts it over"
+         {topic} --to earliest --data DIR`, with the --kafka and --kafka-property of `up`, starts it over"
     )]
     Recreated {
         /// The topic.

@@ -53,9 +53,10 @@ pub trait Meta: Send + Sync + std::fmt::Debug {
     /// processes, which have no generation: they leave a request that the run picks up.
     async fn set_pause(&self, source: &str, topic: &str, reason: Option<&str>) -> Result<(), MetaError>;
 
-    /// Moves the resume offset of a partition and lists the records it skips, or reads again, as a gap. Only while no run
-    /// is alive; bumps the generation, so that a run which is alive all the same stops.
-    async fn reset_offset(&self, reset: &OffsetReset) -> Result<(), MetaError>;
+    /// Moves the resume offsets of partitions and lists the records this skips, or reads again, as gaps. One transaction:
+    /// where one of `resets` is refused, none is done and nobody is fenced. Only while no run is alive; bumps the
+    /// generation, once, so that a run which is alive all the same stops.
+    async fn reset_offsets(&self, resets: &[OffsetReset]) -> Result<(), MetaError>;
 
     /// Step one of an intent: *planned*. Refused while the table has an open one.
     async fn plan_intent(&self, generation: Generation, plan: &IntentPlan) -> Result<Intent, MetaError>;

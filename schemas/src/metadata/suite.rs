@@ -50,6 +50,7 @@ macro_rules! suite {
             a_branch_remembers_where_it_started
             a_reset_is_listed_and_fences
             a_reset_to_another_topic_forgets_the_old_one
+            of_several_resets_all_are_done_or_none
             pauses_last_until_they_are_lifted
             gaps_that_touch_become_one
         }
@@ -75,7 +76,7 @@ fn hot() -> TableId {
 
 pub(super) fn schema(columns: &[&str]) -> TableSchema {
     let columns = columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
-    TableSchema { name: chat(), columns, text_columns: vec![] }
+    TableSchema::new(chat(), columns)
 }
 
 pub(super) fn run() -> RunInfo {
@@ -414,19 +415,23 @@ pub(super) async fn a_branch_remembers_where_it_started(Bench { meta, .. }: Benc
     assert!(back > second, "one that comes back has not seen what was read meanwhile");
 }
 
-pub(super) async fn a_reset_is_listed_and_fences(Bench { meta, .. }: Bench) {
-    let (old, branch) = begun(&meta, 1).await;
-    let reset = |next_offset| OffsetReset {
+/// A reset of a partition of the topic whose id is `topic_id` and that has so many `partitions`.
+fn reset(topic_id: u128, partition: i32, partitions: i32, next_offset: i64) -> OffsetReset {
+    OffsetReset {
         source: "talk".into(),
         cluster_id: "cluster".into(),
         topic: "talk".into(),
-        topic_id: Uuid::from_u128(9),
-        partition: 0,
-        partitions: 1,
+        topic_id: Uuid::from_u128(topic_id),
+        partition,
+        partitions,
         next_offset,
-    };
-    meta.reset_offset(&reset(100)).await.unwrap();
-    meta.reset_offset(&reset(40)).await.unwrap();
+    }
+}
+
+pub(super) async fn a_reset_is_listed_and_fences(Bench { meta, .. }: Bench) {
+    let (old, branch) = begun(&meta, 1).await;
+    meta.reset_offsets(&[reset(9, 0, 1, 100)]).await.unwrap();
+    meta.reset_offsets(&[reset(9, 0, 1, 40)]).await.unwrap();
     assert!(meta.commit_manifest(old, &manifest(1, branch)).await.unwrap_err().is_fenced());
     let view = meta.newest().await.unwrap();
     let gaps = meta.gaps().await.unwrap();
@@ -441,27 +446,37 @@ pub(super) async fn a_reset_to_another_topic_forgets_the_old_one(Bench { meta, .
     let elsewhere = Progress { topic: "other".into(), partition: 3, ..progress(12) };
     let manifest = Manifest { progress: [four, vec![elsewhere]].concat(), ..manifest(0, branch) };
     meta.commit_manifest(generation, &manifest).await.unwrap();
-    let reset = |topic_id, partition, partitions| OffsetReset {
-        source: "talk".into(),
-        cluster_id: "cluster".into(),
-        topic: "talk".into(),
-        topic_id: Uuid::from_u128(topic_id),
-        partition,
-        partitions,
-        next_offset: 0,
-    };
     let kept = async || {
         let progress = meta.newest().await.unwrap().progress.into_iter().filter(|it| it.topic == "talk");
         progress.map(|it| (it.partition, it.topic_id.as_u128(), it.watermark, it.idle)).collect::<Vec<_>>()
     };
-    meta.reset_offset(&reset(7, 1, 4)).await.unwrap();
+    meta.reset_offsets(&[reset(7, 1, 4, 0)]).await.unwrap();
     let same: Vec<_> = (0..4).map(|partition| (partition, 7, Some(12), true)).collect();
     assert_eq!(kept().await, same, "the watermark of the same topic never moves back");
-    for partition in 0..2 {
-        meta.reset_offset(&reset(9, partition, 2)).await.unwrap();
-    }
+    meta.reset_offsets(&[reset(9, 0, 2, 0), reset(9, 1, 2, 0)]).await.unwrap();
     assert_eq!(kept().await, [(0, 9, None, false), (1, 9, None, false)], "a topic made anew, with two partitions");
     assert!(meta.newest().await.unwrap().progress.iter().any(|it| it.topic == "other" && it.partition == 3));
+}
+
+pub(super) async fn of_several_resets_all_are_done_or_none(Bench { meta, .. }: Bench) {
+    let (old, branch) = begun(&meta, 0).await;
+    let two = (0..2).map(|partition| Progress { partition, ..progress(12) }).collect();
+    meta.commit_manifest(old, &Manifest { progress: two, ..manifest(0, branch) }).await.unwrap();
+    let next = async || {
+        let progress = meta.newest().await.unwrap().progress;
+        progress.into_iter().map(|it| (it.partition, it.next_offset)).collect::<Vec<_>>()
+    };
+    for wrong in [reset(7, 1, 2, -1), reset(7, 2, 2, 5), reset(7, -1, 2, 5)] {
+        let error = meta.reset_offsets(&[reset(7, 0, 2, 5), wrong]).await.unwrap_err();
+        assert!(matches!(error, MetaError::Refused { .. }), "{error}");
+    }
+    assert_eq!(next().await, [(0, 12), (1, 12)]);
+    assert_eq!(meta.gaps().await.unwrap(), []);
+    meta.check(old).await.expect("a reset that is refused fences nobody");
+    meta.reset_offsets(&[reset(7, 0, 2, 5), reset(7, 1, 2, 6)]).await.unwrap();
+    assert_eq!(next().await, [(0, 5), (1, 6)]);
+    assert!(meta.check(old).await.unwrap_err().is_fenced());
+    assert_eq!(meta.begin(&run()).await.unwrap(), Generation(old.0 + 2), "one generation for all of them");
 }
 
 pub(super) async fn pauses_last_until_they_are_lifted(Bench { meta, .. }: Bench) {

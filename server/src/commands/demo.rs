@@ -94,11 +94,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         report::print_table(&answer)?;
         say!("{} rows, {} ms", thousands(answer.rows() as u64), asked.elapsed().as_millis());
     }
-    say!(
-        "\nask on:  thermocline sql --data {} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"",
-        args.data.display()
-    );
-    say!("serve:   thermocline up --data {}", args.data.display());
+    // As it was called here: after `make demo` the binary is not on the path.
+    let (called, data) = (std::env::args().next().unwrap_or_else(|| "thermocline".into()), args.data.display());
+    say!("\nask on:  {called} sql --data {data} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"");
+    say!("serve:   {called} up --data {data}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use crate::data_dir::DataDir;
 use crate::report::print_json;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use thermocline_broker::{Broker, BrokerConfig};
@@ -30,12 +31,10 @@ pub(crate) async fn run(args: ResetArgs) -> Result<ExitCode> {
             To::Offset(offset.parse().with_context(|| format!("{offset:?} is not earliest, latest or an offset"))?)
         }
     };
-    let data = DataDir::open(&args.data.data, Durability::Disk).await?;
+    let data = DataDir::open_existing(&args.data.data, Durability::Disk).await?;
     let broker = match &args.kafka {
         Some(_) => None,
-        None => {
-            Some(Broker::start(BrokerConfig { data_dir: data.path.join(FOLDER), ..BrokerConfig::default() }).await?)
-        }
+        None => Some(embedded(data.path.join(FOLDER)).await?),
     };
     let bootstrap = args.kafka.clone().or_else(|| broker.as_ref().map(Broker::bootstrap)).unwrap_or_default();
     let (topic, properties) = (args.topic.clone(), args.kafka_property.iter().cloned().collect::<BTreeMap<_, _>>());
@@ -46,9 +45,7 @@ pub(crate) async fn run(args: ResetArgs) -> Result<ExitCode> {
     let topic = looked??;
     let view = data.meta.newest().await?;
     let resets = resets(&args, &to, &topic, &view)?;
-    for reset in &resets {
-        data.meta.reset_offset(reset).await?;
-    }
+    data.meta.reset_offsets(&resets).await?;
     if args.json {
         print_json(&serde_json::json!({ "reset": resets }))?;
     }
@@ -56,6 +53,14 @@ pub(crate) async fn run(args: ResetArgs) -> Result<ExitCode> {
         println!("{} <- {}/{}@{}", reset.source, reset.topic, reset.partition, reset.next_offset);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts the broker whose log is in `data_dir`. Where there is none, none is made: it would know no topic.
+async fn embedded(data_dir: PathBuf) -> Result<Broker> {
+    if !data_dir.exists() {
+        bail!("no embedded broker has ever run in {}: say --kafka, as for `up`", data_dir.display())
+    }
+    Ok(Broker::start(BrokerConfig { data_dir, ..BrokerConfig::default() }).await?)
 }
 
 fn resets(args: &ResetArgs, to: &To, topic: &TopicInfo, view: &CutView) -> Result<Vec<OffsetReset>> {

@@ -1,7 +1,7 @@
 //! `thermocline status`.
 
 use crate::cli::ReportArgs;
-use crate::commands::up::progress::{print_rows, rows_by_table};
+use crate::commands::up::progress::{pause_line, print_rows, rows_by_table};
 use crate::data_dir::RUN_FILE;
 use crate::report::{print_json, thousands};
 use anyhow::Result;
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
         println!("{source}: {} fields dropped that it does not declare", thousands(*fields));
     }
     for pause in &view.pauses {
-        println!("paused: {}", pause.reason);
+        println!("{}", pause_line(pause, &args.data.data));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use crate::commands::broker::FOLDER;
 use crate::data_dir::DataDir;
 use crate::exit;
 use anyhow::{Context, Result};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use thermocline_pipelines::coordinator::{Ended, Snapshot};
 use thermocline_pipelines::plan::Pipelines;
 use thermocline_pipelines::run::{Handles, RunConfig, Stores};
 use thermocline_schemas::domain::Registry;
-use thermocline_schemas::metadata::{CutView, Pause};
+use thermocline_schemas::metadata::CutView;
 use thermocline_sinks::committer::Committer;
 use thermocline_sinks::disk::Durability;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +33,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<ExitCode> {
     progress::print_rows(&ended.view);
     match &ended.how {
         Ended::Paused(pauses) => {
-            print_pauses(pauses);
+            pauses.iter().for_each(|pause| eprintln!("{}", progress::pause_line(pause, &args.data.data)));
             Ok(ExitCode::from(exit::PAUSED))
         }
         Ended::CaughtUp | Ended::Stopped => Ok(ExitCode::SUCCESS),
@@ -77,10 +78,19 @@ pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpE
     let how = match work(args, &prepared, &data, &committer, stop).await {
         Ok(how) => how,
         // A newer run sweeps what the older one left: failures that come of it have their reason in the fence.
-        Err(error) => return Err(committer.lost().await.map_or(error, anyhow::Error::from)),
+        Err(error) => {
+            let error = committer.lost().await.map_or(error, anyhow::Error::from);
+            return Err(naming_the_directory(error, &data.path));
+        }
     };
     let _ = std::fs::remove_file(data.path.join(crate::data_dir::RUN_FILE));
     Ok(UpEnded { how, view: data.meta.newest().await? })
+}
+
+/// Whoever found the error could not know the directory that the command to paste needs.
+fn naming_the_directory(error: anyhow::Error, data: &Path) -> anyhow::Error {
+    let asks_for_it = error.chain().any(|cause| cause.to_string().contains("--data DIR"));
+    if asks_for_it { error.context(format!("the run has ended; below, DIR is {}", data.display())) } else { error }
 }
 
 /// What is done with the right to write.
@@ -145,25 +155,28 @@ async fn run_pipelines(
     let (snapshots, seen) = watch::channel(Snapshot::default());
     let shown = tokio::spawn(progress::show(config.data.clone(), config.bootstrap.clone(), config.once, seen));
     let ended = thermocline_pipelines::run::run(config, pipelines, stores, Handles { stop, snapshots }).await;
-    shown.abort();
+    // The run has let go of its snapshots: this clears the line and ends.
+    let _ = shown.await;
     let ended = ended?;
     if !matches!(ended, Ended::Stopped) {
-        let roll_up = committer.while_ours(committer.roll_up_all());
-        roll_up.await.context("the staged parts cannot be rolled up")?;
-        let clean_up = committer.while_ours(committer.clean_up());
-        clean_up.await.context("what nobody needs cannot be deleted")?;
+        let line = progress::spinner("rolling up");
+        let rolled_up = roll_up_and_clean_up(committer).await;
+        line.finish_and_clear();
+        rolled_up?;
     }
     Ok(ended)
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+async fn roll_up_and_clean_up(committer: &Arc<Committer>) -> Result<()> {
+    let roll_up = committer.while_ours(committer.roll_up_all());
+    roll_up.await.context("the staged parts cannot be rolled up")?;
+    let clean_up = committer.while_ours(committer.clean_up());
+    clean_up.await.context("what nobody needs cannot be deleted")?;
+    Ok(())
 }
 
-fn print_pauses(pauses: &[Pause]) {
-    for pause in pauses {
-        eprintln!("paused: {}", pause.reason);
-    }
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// What `up` has read from files before it touches anything.

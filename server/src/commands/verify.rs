@@ -1,6 +1,7 @@
 //! `thermocline verify`.
 
 use crate::cli::ReportArgs;
+use crate::commands::up::progress::spinner;
 use crate::exit;
 use crate::report::{print_json, thousands};
 use anyhow::Result;
@@ -13,8 +14,11 @@ use thermocline_sql::verify::{Figures, Verified, verify};
 pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
     let session = engine.session().await?;
-    let verified = verify(&session).await?;
+    let line = spinner("recounting");
+    let verified = verify(&session).await;
+    line.finish_and_clear();
     session.close().await;
+    let verified = verified?;
     if args.json {
         print_json(&verified)?;
     } else {
@@ -28,6 +32,9 @@ fn print(verified: &Verified) {
         let closed = if branch.live { "" } else { " (closed)" };
         println!("branch {} {} -> {}{closed}", branch.branch, branch.source, branch.target);
         println!("  {}", law(&branch.figures));
+        if branch.figures.again > 0 {
+            println!("  and {} offsets that reset-offsets had read again", thousands(branch.figures.again));
+        }
     }
     for problem in &verified.problems {
         println!("problem: {problem}");

@@ -11,6 +11,7 @@ use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
+use std::io::Write;
 use thermocline_schemas::table::{system, timestamp_type};
 use thermocline_schemas::{Cut, Generation, TableName};
 
@@ -41,7 +42,7 @@ pub(crate) fn mark(rig: &Rig, table: &TableId, number: u64) -> Mark {
 }
 
 pub(crate) fn schema(name: &str, columns: Vec<Field>) -> TableSchema {
-    TableSchema { name: TableName::new(name).unwrap(), columns, text_columns: vec!["text".into()] }
+    TableSchema { text_columns: vec!["text".into()], ..TableSchema::new(TableName::new(name).unwrap(), columns) }
 }
 
 pub(crate) fn chat() -> TableSchema {
@@ -124,10 +125,11 @@ pub(crate) fn rows(table: &TableSchema, first: i64, count: i64) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(&stored), columns.collect()).unwrap()
 }
 
-pub(crate) fn stream(batch: RecordBatch) -> SendableRecordBatchStream {
+/// One lane of two batches.
+pub(crate) fn lane(batch: RecordBatch) -> Vec<SendableRecordBatchStream> {
     let half = batch.num_rows() / 2;
     let batches = [batch.slice(0, half), batch.slice(half, batch.num_rows() - half)].map(Ok);
-    Box::pin(RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter(batches)))
+    vec![Box::pin(RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter(batches)))]
 }
 
 pub(crate) async fn create(formats: &Formats, rig: &Rig, schema: &TableSchema, tier: Tier) -> (TableId, TableVersion) {
@@ -149,7 +151,7 @@ pub(crate) async fn rollup(
     count: i64,
 ) -> TableVersion {
     let mark = mark(rig, table, number);
-    let staged = formats.stage(schema, &mark.intent, stream(rows(schema, first, count))).await.unwrap();
+    let staged = formats.stage(schema, &mark.intent, lane(rows(schema, first, count))).await.unwrap();
     assert_eq!(staged.rows, count as u64);
     let at = formats.search(&mark.intent, None).await.unwrap();
     match formats.commit(&mark, &staged.payload, &at).await.unwrap() {
@@ -199,6 +201,23 @@ async fn every_type_comes_back_as_it_was_under_every_name() {
 }
 
 #[tokio::test]
+async fn every_lane_is_in_the_one_commit() {
+    let (rig, schema) = (Rig::new(), chat());
+    let formats = rig.formats();
+    for tier in Tier::ALL {
+        let (table, _) = create(&formats, &rig, &schema, tier).await;
+        let mark = mark(&rig, &table, 2);
+        let lanes = [(0, 10), (10, 0), (10, 30)].map(|(first, count)| lane(rows(&schema, first, count)));
+        let staged = formats.stage(&schema, &mark.intent, lanes.into_iter().flatten().collect()).await.unwrap();
+        assert_eq!(staged.rows, 40, "{tier}");
+        let at = formats.search(&mark.intent, None).await.unwrap();
+        let outcome = formats.commit(&mark, &staged.payload, &at).await.unwrap();
+        let CommitOutcome::Committed(version) = outcome else { panic!("{tier}: {outcome:?}") };
+        assert_eq!(read(&formats, &schema, &table, &version).await, rows(&schema, 0, 40), "{tier}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_commit_gives_an_intent_up_and_a_zombie_finds_it_taken() {
     let (rig, schema) = (Rig::new(), chat());
     let (ours, zombie) = (rig.formats(), rig.formats());
@@ -206,7 +225,7 @@ async fn an_empty_commit_gives_an_intent_up_and_a_zombie_finds_it_taken() {
         let (table, _) = create(&ours, &rig, &schema, tier).await;
         let before = rollup(&ours, &rig, &schema, &table, 2, 0, 10).await;
         let mark = mark(&rig, &table, 3);
-        let staged = zombie.stage(&schema, &mark.intent, stream(rows(&schema, 10, 5))).await.unwrap();
+        let staged = zombie.stage(&schema, &mark.intent, lane(rows(&schema, 10, 5))).await.unwrap();
         let searched = zombie.search(&mark.intent, Some(&before)).await.unwrap();
 
         let at = ours.search(&mark.intent, Some(&before)).await.unwrap();
@@ -239,7 +258,7 @@ async fn a_lost_reply_is_found_by_its_mark_and_the_payload_commits_once() {
     for tier in Tier::ALL {
         let (table, created) = create(&ours, &rig, &schema, tier).await;
         let mark = mark(&rig, &table, 2);
-        let staged = ours.stage(&schema, &mark.intent, stream(rows(&schema, 0, 10))).await.unwrap();
+        let staged = ours.stage(&schema, &mark.intent, lane(rows(&schema, 0, 10))).await.unwrap();
         let at = ours.search(&mark.intent, Some(&created)).await.unwrap();
         assert_eq!(at.found, None, "{tier}");
         let CommitOutcome::Committed(version) = ours.commit(&mark, &staged.payload, &at).await.unwrap() else {
@@ -319,7 +338,7 @@ async fn a_mark_is_found_behind_commits_of_others_and_a_rival_is_a_conflict() {
 
         // Between our search and our commit, somebody else commits.
         let mark = mark(&rig, &table, 4);
-        let staged = formats.stage(&schema, &mark.intent, stream(rows(&schema, 20, 10))).await.unwrap();
+        let staged = formats.stage(&schema, &mark.intent, lane(rows(&schema, 20, 10))).await.unwrap();
         let at = formats.search(&mark.intent, Some(&third)).await.unwrap();
         assert_eq!(at.found, None, "{tier}");
         match tier {
@@ -344,8 +363,8 @@ async fn rivals_at_the_same_head_commit_one_after_the_other() {
     for tier in Tier::ALL {
         let (table, _) = create(&one, &rig, &schema, tier).await;
         let (first, second) = (mark(&rig, &table, 2), mark(&rig, &table, 3));
-        let a = one.stage(&schema, &first.intent, stream(rows(&schema, 0, 4))).await.unwrap();
-        let b = two.stage(&schema, &second.intent, stream(rows(&schema, 4, 4))).await.unwrap();
+        let a = one.stage(&schema, &first.intent, lane(rows(&schema, 0, 4))).await.unwrap();
+        let b = two.stage(&schema, &second.intent, lane(rows(&schema, 4, 4))).await.unwrap();
         let (at_a, at_b) =
             (one.search(&first.intent, None).await.unwrap(), two.search(&second.intent, None).await.unwrap());
         let (a, b) = tokio::join!(one.commit(&first, &a.payload, &at_a), two.commit(&second, &b.payload, &at_b));
@@ -372,7 +391,7 @@ async fn old_versions_stay_readable_until_maintenance_passes_them() {
         }
         // Somebody staged this and died before the store heard of it.
         let lost = IntentId { table: table.clone(), number: 99 };
-        formats.stage(&schema, &lost, stream(rows(&schema, 500, 5))).await.unwrap();
+        formats.stage(&schema, &lost, lane(rows(&schema, 500, 5))).await.unwrap();
 
         let keep_from = &versions[24];
         let started_at = 0;
@@ -405,7 +424,7 @@ async fn maintenance_spares_everything_from_keep_from_on() {
             versions.push(rollup(&formats, &rig, &schema, &table, number, number as i64 * 2, 2).await);
         }
         let lost = IntentId { table: table.clone(), number: 99 };
-        let staged = formats.stage(&schema, &lost, stream(rows(&schema, 500, 5))).await.unwrap();
+        let staged = formats.stage(&schema, &lost, lane(rows(&schema, 500, 5))).await.unwrap();
         let made = formats.maintain(&mark(&rig, &table, 30), &versions[23], 0).await.unwrap();
         let head = made.unwrap_or_else(|| versions[27].clone());
         let fresh = rig.formats();
@@ -422,7 +441,7 @@ async fn maintenance_spares_everything_from_keep_from_on() {
         assert_eq!(read(&fresh, &schema, &table, &last).await.num_rows(), 61, "{tier}");
         // Files that nobody names and that are older than the run do go, in the formats where that is ours to do.
         let orphan = IntentId { table: table.clone(), number: 100 };
-        formats.stage(&schema, &orphan, stream(rows(&schema, 600, 5))).await.unwrap();
+        formats.stage(&schema, &orphan, lane(rows(&schema, 600, 5))).await.unwrap();
         let before = crate::disk::list_files(rig.folder.path()).unwrap().len();
         let made = fresh.maintain(&self::mark(&rig, &table, 101), &last, i64::MAX).await.unwrap();
         let kept = made.unwrap_or(last);
@@ -443,7 +462,7 @@ async fn new_columns_are_null_in_old_rows_and_old_versions() {
         let (table, _) = create(&formats, &rig, &before, tier).await;
         let old = rollup(&formats, &rig, &before, &table, 2, 0, 10).await;
         let refused =
-            formats.stage(&after, &IntentId { table: table.clone(), number: 9 }, stream(rows(&after, 0, 1))).await;
+            formats.stage(&after, &IntentId { table: table.clone(), number: 9 }, lane(rows(&after, 0, 1))).await;
         assert!(refused.is_err(), "{tier}: rows of columns that the table has not");
 
         let mark = mark(&rig, &table, 3);
@@ -534,7 +553,7 @@ async fn a_hot_row_keeps_its_embedding() {
     let columns = plain.columns().iter().cloned().chain([Arc::clone(&vectors)]).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
     let mark = mark(&rig, &table, 2);
-    let staged = formats.stage(&schema, &mark.intent, stream(batch)).await.unwrap();
+    let staged = formats.stage(&schema, &mark.intent, lane(batch)).await.unwrap();
     let at = formats.search(&mark.intent, None).await.unwrap();
     let CommitOutcome::Committed(version) = formats.commit(&mark, &staged.payload, &at).await.unwrap() else {
         panic!()
@@ -552,7 +571,9 @@ fn independent_readers(folder: &Path) -> Option<serde_json::Value> {
     let python = venv.join("bin/python");
     if !python.exists() {
         assert!(std::env::var_os("THERMOCLINE_REQUIRE_READERS").is_none(), "run tests/readers/setup.sh");
-        eprintln!("skipped: there is no {}; tests/readers/setup.sh makes it", python.display());
+        // Not `println!`: the test runner keeps that to itself when a test passes.
+        let _ =
+            writeln!(std::io::stdout(), "\nskipped: there is no {}; tests/readers/setup.sh makes it", python.display());
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/readers/check.py");

@@ -71,7 +71,8 @@ impl DisplayAs for StagedExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: usize = self.groups.iter().map(|group| group.len()).sum();
         let rows: u64 = self.groups.iter().flat_map(|group| group.iter()).map(|part| part.part.rows).sum();
-        write!(f, "StagedExec: tier={}, parts={parts}, rows={rows}", self.tier)?;
+        let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "StagedExec: tier={}, parts={parts}, rows={rows}, columns=[{}]", self.tier, columns.join(", "))?;
         self.limit.map_or(Ok(()), |limit| write!(f, ", limit={limit}"))
     }
 }

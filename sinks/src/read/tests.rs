@@ -8,6 +8,7 @@ use crate::read::{PinHold, PinnedReader, events};
 use crate::segment::write_segment;
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -207,6 +208,59 @@ async fn what_cannot_hold_an_asked_row_is_not_scanned() {
     ] {
         assert_eq!(value(&session, sql).await, expected.to_string(), "{sql}");
     }
+}
+
+/// Each leaf of a physical plan, as a line of `EXPLAIN`, with the names of the columns that it reads.
+fn leaves(plan: &Arc<dyn ExecutionPlan>) -> Vec<(String, BTreeSet<String>)> {
+    if plan.children().is_empty() {
+        let columns = plan.schema().fields().iter().map(|field| field.name().clone()).collect();
+        return vec![(displayable(plan.as_ref()).one_line().to_string().trim().to_owned(), columns)];
+    }
+    plan.children().into_iter().flat_map(leaves).collect()
+}
+
+/// The leaves for a statement: those over staged parts, and the one over each tier's table, the hottest first.
+async fn places(session: &SessionContext, sql: &str) -> (Vec<String>, Vec<String>, Vec<BTreeSet<String>>) {
+    let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let leaves = leaves(&plan);
+    let columns = leaves.iter().map(|(_, columns)| columns.clone()).collect();
+    let (staged, tables): (Vec<_>, Vec<_>) =
+        leaves.into_iter().map(|(line, _)| line).partition(|line| line.starts_with("StagedExec"));
+    assert_eq!((staged.len(), tables.len()), (3, 3), "{staged:#?} {tables:#?}");
+    (staged, tables, columns)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_filters_and_limits_go_down_to_every_scan() {
+    let (_rig, session, _) = chat_everywhere().await;
+    let (staged, tables, columns) = places(&session, "SELECT text FROM chat WHERE likes > 3").await;
+    let asked = BTreeSet::from(["likes".to_owned(), "text".to_owned()]);
+    for columns in columns {
+        // What the libraries of the formats add for themselves: the file, the row.
+        let ours = columns.into_iter().filter(|name| !name.starts_with("_row") && !name.starts_with("__delta_rs"));
+        let more: Vec<String> = ours.filter(|name| !asked.contains(name)).collect();
+        assert!(more.is_empty(), "{more:?} are read and not needed: {staged:#?} {tables:#?}");
+    }
+    assert!(staged.iter().all(|line| line.contains("columns=[text, likes]")), "{staged:#?}");
+    assert!(tables[0].contains("full_filter=likes > Int64(3)"), "Lance filters: {}", tables[0]);
+    assert!(
+        tables[1].contains("predicate=likes@") && tables[1].contains(" > 3"),
+        "Delta's reader filters: {}",
+        tables[1]
+    );
+    assert!(tables[2].contains("predicate:[likes > 3]"), "Iceberg filters: {}", tables[2]);
+
+    let (staged, tables, _) = places(&session, "SELECT text FROM chat LIMIT 7").await;
+    assert!(staged.iter().all(|line| line.ends_with("columns=[text], limit=7")), "{staged:#?}");
+    assert!(tables[0].contains("range_before=Some(0..7)"), "{}", tables[0]);
+    assert!(tables[1].contains("limit=7"), "{}", tables[1]);
+    assert!(tables[2].contains("projection:[text]") && tables[2].contains("limit:[7]"), "{}", tables[2]);
+
+    // Rows that a filter may still drop are no reason to stop, unless the filter is decided by where they lie.
+    let (staged, ..) = places(&session, "SELECT text FROM chat WHERE likes > 3 LIMIT 7").await;
+    assert!(staged.iter().all(|line| !line.contains("limit")), "{staged:#?}");
+    let (staged, ..) = places(&session, "SELECT text FROM chat WHERE _domain = 'chat' LIMIT 7").await;
+    assert!(staged.iter().all(|line| line.ends_with("columns=[text], limit=7")), "{staged:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
-//! The rows of many parts as one stream, sorted by event time.
+//! The rows of many parts as one stream, round by round, each round sorted by event time.
 //!
-//! Each part is sorted, so this is a k-way merge (DataFusion's, over a loser tree): in memory are a block or two of each
-//! part, however large the parts are. A rollup takes no more parts than [`super::MERGE_BYTES`] allow.
+//! Each part is sorted, so a round is a k-way merge (DataFusion's, over a loser tree): in memory are a block or two of each
+//! of its parts, however large the parts are.
 
 use crate::SinkError;
 use crate::committer::Embedder;
@@ -19,7 +19,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
 use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use std::path::Path;
 use std::sync::Arc;
 use thermocline_schemas::TableSchema;
@@ -27,28 +27,49 @@ use thermocline_schemas::metadata::Part;
 use thermocline_schemas::table::system;
 
 /// Rows of one batch that goes into the data files.
-const BATCH_ROWS: usize = 8_192;
+const BATCH_ROWS: usize = 4_096;
 
-/// All rows of `parts` in the table's stored columns, sorted by event time; with `_embedding` when there is an embedder.
-pub(super) async fn rows(
-    data_dir: &Path,
-    schema: &TableSchema,
-    parts: &[Part],
-    embedder: Option<&Embedder>,
-) -> Result<SendableRecordBatchStream, SinkError> {
-    let stored = schema.stored();
-    let mut streams = Vec::with_capacity(parts.len());
-    for part in parts {
-        streams.push(conformed(stream_part(data_dir, part).await?, Arc::clone(&stored)));
+/// Where the parts of a rollup lie, and what their rows become.
+#[derive(Clone)]
+pub(super) struct Source {
+    data_dir: Arc<Path>,
+    schema: Arc<TableSchema>,
+    embedder: Option<Embedder>,
+}
+
+impl Source {
+    /// Parts under `data_dir`, of a table with the columns `schema`.
+    pub(super) fn new(data_dir: &Path, schema: &TableSchema, embedder: Option<&Embedder>) -> Self {
+        Self { data_dir: data_dir.into(), schema: Arc::new(schema.clone()), embedder: embedder.cloned() }
     }
-    let merged = match streams.len() {
-        1 => streams.pop().expect("there is one"),
-        _ => merge(streams, &stored).map_err(|error| SinkError::store(format!("merging {}", schema.name), error))?,
-    };
-    Ok(match embedder {
-        Some(embedder) => embedded(merged, schema, Arc::clone(embedder)),
-        None => merged,
-    })
+
+    /// All rows of `rounds` in the table's stored columns, each round sorted by event time; with `_embedding` when there is
+    /// an embedder. The parts of a round are opened when its turn has come.
+    pub(super) fn rows(&self, rounds: Vec<Vec<Part>>) -> SendableRecordBatchStream {
+        let source = self.clone();
+        let merged = stream::iter(rounds).then(move |round| {
+            let source = source.clone();
+            async move { source.round(&round).await.map_err(|error| DataFusionError::External(error.into())) }
+        });
+        let merged = Box::pin(RecordBatchStreamAdapter::new(self.schema.stored(), merged.try_flatten()));
+        match &self.embedder {
+            Some(embedder) => embedded(merged, Arc::clone(&self.schema), Arc::clone(embedder)),
+            None => merged,
+        }
+    }
+
+    async fn round(&self, parts: &[Part]) -> Result<SendableRecordBatchStream, SinkError> {
+        let stored = self.schema.stored();
+        let mut streams = Vec::with_capacity(parts.len());
+        for part in parts {
+            streams.push(conformed(stream_part(&self.data_dir, part).await?, Arc::clone(&stored)));
+        }
+        match streams.len() {
+            1 => Ok(streams.pop().expect("there is one")),
+            _ => merge(streams, &stored)
+                .map_err(|error| SinkError::store(format!("merging {}", self.schema.name), error)),
+        }
+    }
 }
 
 fn merge(
@@ -93,9 +114,12 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Arrow
 }
 
 /// The stream with `_embedding`, computed on the blocking pool.
-fn embedded(stream: SendableRecordBatchStream, schema: &TableSchema, embedder: Embedder) -> SendableRecordBatchStream {
-    let columns = hot_schema(schema);
-    let schema = Arc::new(schema.clone());
+fn embedded(
+    stream: SendableRecordBatchStream,
+    schema: Arc<TableSchema>,
+    embedder: Embedder,
+) -> SendableRecordBatchStream {
+    let columns = hot_schema(&schema);
     let rows = stream.then(move |batch| {
         let (schema, embedder) = (Arc::clone(&schema), Arc::clone(&embedder));
         async move {

@@ -98,8 +98,8 @@ impl Meta for SimMeta {
         self.step(self.inner.set_pause(source, topic, reason)).await
     }
 
-    async fn reset_offset(&self, reset: &OffsetReset) -> Result<(), MetaError> {
-        self.step(self.inner.reset_offset(reset)).await
+    async fn reset_offsets(&self, resets: &[OffsetReset]) -> Result<(), MetaError> {
+        self.step(self.inner.reset_offsets(resets)).await
     }
 
     async fn plan_intent(&self, generation: Generation, plan: &IntentPlan) -> Result<Intent, MetaError> {

@@ -214,18 +214,20 @@ impl ModelTables {
         Ok(made.map(version))
     }
 
-    async fn write(&self, mut rows: SendableRecordBatchStream) -> Result<Staged, SinkError> {
+    async fn write(&self, lanes: Vec<SendableRecordBatchStream>) -> Result<Staged, SinkError> {
         let mut offsets = Vec::new();
-        let mut newest = EventTime::MIN;
-        while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|error| SinkError::store("writing data files", error))?;
-            for time in event_time(&batch)?.values() {
-                if *time < newest {
-                    self.chaos.violated("a rollup is not sorted by event time");
+        for mut rows in lanes {
+            let mut newest = EventTime::MIN;
+            while let Some(batch) = rows.next().await {
+                let batch = batch.map_err(|error| SinkError::store("writing data files", error))?;
+                for time in event_time(&batch)?.values() {
+                    if *time < newest {
+                        self.chaos.violated("a lane of a rollup is not sorted by event time");
+                    }
+                    newest = *time;
                 }
-                newest = *time;
+                offsets.extend(int64(&batch, system::OFFSET)?.values().iter());
             }
-            offsets.extend(int64(&batch, system::OFFSET)?.values().iter());
         }
         if self.chaos.one_in(20) {
             return Err(SinkError::store("writing data files", "no space left for a moment"));
@@ -306,7 +308,7 @@ impl Tables for SimTables {
         &self,
         _schema: &TableSchema,
         _id: &IntentId,
-        rows: SendableRecordBatchStream,
+        rows: Vec<SendableRecordBatchStream>,
     ) -> Result<Staged, SinkError> {
         self.chaos.turn().await;
         self.inner.write(rows).await

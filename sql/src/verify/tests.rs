@@ -31,10 +31,14 @@ fn scanned(branch: i32, offsets: std::ops::Range<u64>) -> Scanned {
     scanned
 }
 
-fn problems(view: &CutView, gaps: &[Gap], scanned: Scanned) -> Vec<String> {
+fn judged(view: &CutView, gaps: &[Gap], scanned: Scanned) -> Verified {
     let verified = judge(&Expected { view, gaps }, scanned);
     assert_eq!(verified.ok, verified.problems.is_empty());
-    verified.problems
+    verified
+}
+
+fn problems(view: &CutView, gaps: &[Gap], scanned: Scanned) -> Vec<String> {
+    judged(view, gaps, scanned).problems
 }
 
 #[test]
@@ -46,8 +50,9 @@ fn everything_that_was_read_is_there() {
 fn records_lost_before_they_were_counted_are_missing_where_reading_began() {
     let mut view = view();
     view.conservation[0].counts = Counts { read: 3, rows: 3, ..Counts::default() };
-    let found = problems(&view, &[], scanned(1, 12..15));
-    assert_eq!(found, ["branch 1, t/0: t/0@10 is missing", "branch 1, t/0: t/0@11 is missing"]);
+    let found = judged(&view, &[], scanned(1, 12..15));
+    assert_eq!(found.problems, ["branch 1, t/0: t/0@10 is missing", "branch 1, t/0: t/0@11 is missing"]);
+    assert_eq!((found.domains.read, found.domains.rows, found.domains.missing), (3, 3, 2));
     let gap = Gap { source: "s".into(), topic: "t".into(), partition: 0, offsets: 10..12, kind: "absent".into() };
     assert_eq!(problems(&view, &[gap], scanned(1, 12..15)), Vec::<String>::new(), "the log never had them");
     view.branches[0].started_at = vec![("t".into(), 0, 12)];
@@ -55,10 +60,49 @@ fn records_lost_before_they_were_counted_are_missing_where_reading_began() {
 }
 
 #[test]
+fn all_that_is_missing_is_counted_and_some_of_it_listed() {
+    let mut view = view();
+    view.progress[0].next_offset = 10_000;
+    let found = judged(&view, &[], scanned(1, 10..15));
+    assert_eq!((found.domains.missing, found.problems.len()), (10_000 - 15, MOST_LISTED));
+}
+
+#[test]
+fn what_is_there_twice_is_counted_unless_it_was_read_again() {
+    let twice = |gaps: &[Gap], view: &CutView| {
+        let mut scanned = scanned(1, 10..15);
+        for offset in 12..14 {
+            scanned.twice(&Expected { view, gaps }, Found::Branch(BranchId(1)), "t", 0, offset);
+        }
+        judged(view, gaps, scanned)
+    };
+    let found = twice(&[], &view());
+    assert_eq!((found.domains.duplicates, found.domains.missing, found.problems.len()), (2, 0, 2));
+
+    let mut again = view();
+    again.conservation[0].counts = Counts { read: 7, rows: 7, ..Counts::default() };
+    let gap = Gap { source: "s".into(), topic: "t".into(), partition: 0, offsets: 12..14, kind: "again".into() };
+    let found = twice(&[gap], &again);
+    assert_eq!(found.problems, Vec::<String>::new());
+    let figures = found.domains;
+    assert_eq!((figures.read, figures.rows, figures.again, figures.duplicates), (5, 5, 2, 0));
+}
+
+#[test]
+fn what_is_a_row_and_a_dead_letter_is_there_twice() {
+    let mut both = scanned(1, 10..15);
+    both.dead.entry((BranchId(1), "t".into(), 0)).or_default().insert(11);
+    let found = judged(&view(), &[], both);
+    assert_eq!(found.domains.duplicates, 1, "{:?}", found.problems);
+    assert!(!found.ok);
+}
+
+#[test]
 fn a_partition_of_which_nothing_is_left_is_missing_whole() {
     let mut view = view();
     view.conservation.clear();
-    assert_eq!(problems(&view, &[], Scanned::default()).len(), 5);
+    let found = judged(&view, &[], Scanned::default());
+    assert_eq!((found.problems.len(), found.domains.missing), (5, 5));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::raw::Topic;
 use crate::source::error::SourceError;
 use crate::source::topics::{self, Described, Where};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
 use rdkafka_sys::rd_kafka_resp_err_t as code;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -86,7 +87,7 @@ pub(super) struct Control {
     pub(super) resume: Vec<Progress>,
     pub(super) misses: HashMap<Arc<str>, u32>,
     /// How many partitions each reader's client was made for.
-    pub(super) made_for: Vec<usize>,
+    pub(super) made_for: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Control {
@@ -177,13 +178,14 @@ impl Control {
         for status in self.board.partitions.lock().values().filter(|status| !status.gone) {
             partitions[status.reader] += 1;
         }
+        let mut made_for = self.made_for.lock();
         for (reader, count) in partitions.into_iter().enumerate() {
-            if count <= self.made_for[reader] {
+            if count <= made_for[reader] {
                 continue;
             }
-            self.made_for[reader] = count.next_power_of_two();
+            made_for[reader] = count.next_power_of_two();
             debug!(reader, partitions = count, "the reader's queues get smaller");
-            let config = client_config(&self.config, self.made_for[reader])?;
+            let config = client_config(&self.config, made_for[reader])?;
             self.readers[reader].tell(Command::Replace(config));
         }
         Ok(())

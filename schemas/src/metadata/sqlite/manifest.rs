@@ -211,6 +211,11 @@ async fn add_counts(connection: &mut SqliteConnection, line: &Conservation) -> R
 /// same name says nothing of this one. Partitions that the topic has no more are forgotten: their old topic id would stop
 /// every run.
 pub(super) async fn reset_offset(connection: &mut SqliteConnection, reset: &OffsetReset) -> Result<(), MetaError> {
+    if !(0..reset.partitions).contains(&reset.partition) || reset.next_offset < 0 {
+        let OffsetReset { topic, partition, partitions, next_offset, .. } = reset;
+        let what = format!("{topic}/{partition}@{next_offset} cannot be read next: there are {partitions} partitions");
+        return Err(MetaError::refused(what));
+    }
     let kept: Option<(i64,)> =
         sqlx::query_as("SELECT next_offset FROM progress WHERE source = ? AND topic = ? AND partition = ?")
             .bind(&reset.source)

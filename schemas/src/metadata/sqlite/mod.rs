@@ -23,7 +23,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, Transaction, TransactionManager};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ const FORMAT: i64 = 2;
 /// Records with names for data make ever new shapes; the list of what was decided is for people.
 const MOST_MAPPINGS: i64 = 10_000;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection steps back that met another one turning the new file to WAL.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// [`Meta`] in one SQLite file.
 #[derive(Debug)]
@@ -118,13 +120,27 @@ async fn connect(path: &Path, synchronous: SqliteSynchronous) -> Result<SqliteCo
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(false)
         .log_statements(tracing::log::LevelFilter::Trace);
-    let mut connection = options.connect().await.map_err(|error| explain(error.into(), path))?;
+    let mut connection = patiently(&options).await.map_err(|error| explain(error.into(), path))?;
     let (mode,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&mut connection).await?;
     if mode != "wal" {
         let what = format!("{} uses journal mode {mode}, not wal; is it on a network drive?", path.display());
         return Err(MetaError::refused(what));
     }
     Ok(connection)
+}
+
+/// Opens the file. SQLite's own timeout does not cover the turn of a new file to WAL: it would have to wait with a shared
+/// lock in its hands, and fails at once instead. Where it does wait, the whole may take twice as long.
+async fn patiently(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match options.connect().await {
+            Err(error) if primary_code(&error) == Some(BUSY) && Instant::now() < until => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Makes the tables where there are none; returns the identity of the store.
@@ -153,16 +169,21 @@ async fn create(writer: &mut SqliteConnection, path: &Path, now: EventTime) -> R
     parse_uuid(&id)
 }
 
+/// SQLite's primary result codes that mean something to us.
+const BUSY: i64 = 5;
+const READONLY: i64 = 8;
+const CANTOPEN: i64 = 14;
+
+/// SQLite's primary result code, without what an extended one adds.
+fn primary_code(error: &sqlx::Error) -> Option<i64> {
+    let sqlx::Error::Database(error) = error else { return None };
+    error.code()?.parse::<i64>().ok().map(|code| code & 0xff)
+}
+
 /// Says so when a failure means that the file cannot be written.
 fn explain(error: MetaError, path: &Path) -> MetaError {
-    const READONLY: i64 = 8;
-    const CANTOPEN: i64 = 14;
     let MetaError::Unavailable { source } = error else { return error };
-    let code = source.downcast_ref::<sqlx::Error>().and_then(|error| match error {
-        sqlx::Error::Database(error) => error.code()?.parse::<i64>().ok(),
-        _ => None,
-    });
-    match code.map(|code| code & 0xff) {
+    match source.downcast_ref::<sqlx::Error>().and_then(primary_code) {
         Some(READONLY | CANTOPEN) => MetaError::ReadOnly { path: path.to_owned(), source },
         _ => MetaError::Unavailable { source },
     }
@@ -325,12 +346,14 @@ impl Meta for SqliteMeta {
         Ok(())
     }
 
-    async fn reset_offset(&self, reset: &OffsetReset) -> Result<(), MetaError> {
+    async fn reset_offsets(&self, resets: &[OffsetReset]) -> Result<(), MetaError> {
         let mut writer = self.writer.lock().await;
         let mut transaction = self.write(&mut writer).await?;
         let run = RunInfo { host: "reset-offsets".into(), pid: std::process::id(), started_at: self.clock.now() };
         bump(&mut transaction, &run).await?;
-        manifest::reset_offset(&mut transaction, reset).await?;
+        for reset in resets {
+            manifest::reset_offset(&mut transaction, reset).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

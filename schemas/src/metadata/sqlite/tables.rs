@@ -25,7 +25,7 @@ pub(super) async fn register(
         }
         let grows = grows(&kept, schema)?;
         if !grows {
-            // What is embedded may change; no column does, so no table has to follow.
+            // What is embedded and what describes it may change; no column does, so no table has to follow.
             sqlx::query("UPDATE tables SET schema = ? WHERE name = ? AND revision = ?")
                 .bind(to_json(schema)?)
                 .bind(schema.name.as_str())
@@ -60,7 +60,9 @@ fn grows(kept: &TableSchema, new: &TableSchema) -> Result<bool, MetaError> {
     let refuse = |what: String| MetaError::Columns { table: new.name.clone(), what };
     for old in &kept.columns {
         match new.columns.iter().find(|column| column.name() == old.name()) {
-            None => return Err(refuse(format!("column {} is gone", old.name()))),
+            None => {
+                return Err(refuse(format!("column {} is gone; go on declaring it in a pipeline file", old.name())));
+            }
             Some(column) if column.data_type() != old.data_type() => {
                 let (name, found, wanted) = (old.name(), column.data_type(), old.data_type());
                 return Err(refuse(format!("column {name} is {wanted}, and cannot become {found}")));

@@ -7,9 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use thermocline_pipelines::coordinator::Snapshot;
+use std::time::Duration;
+use thermocline_pipelines::coordinator::{self, Snapshot};
 use thermocline_schemas::Tier;
-use thermocline_schemas::metadata::CutView;
+use thermocline_schemas::metadata::{CutView, Pause};
 use thermocline_schemas::table::DEAD_LETTERS;
 use tokio::sync::watch;
 
@@ -24,8 +25,7 @@ pub(crate) fn print_banner(data: &Path, bootstrap: &str, files: &[PipelineFile],
 
 /// Follows a run: says which topics it reads, keeps a status line on a terminal, and writes `run.json` for `status`.
 pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen: watch::Receiver<Snapshot>) {
-    let line = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    line.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is ours"));
+    let line = status_bar();
     let mut topics: Vec<String> = vec![];
     let mut first = true;
     while seen.changed().await.is_ok() {
@@ -37,7 +37,7 @@ pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen:
             .collect();
         let new: Vec<&str> = now.iter().filter(|topic| !topics.contains(topic)).map(String::as_str).collect();
         if !new.is_empty() {
-            line.suspend(|| say!("{}", topic_lines(&new)));
+            line.suspend(|| say!("{}", topic_lines(&new, &data)));
         }
         if first && now.is_empty() && !once {
             let paste = format!("thermocline produce --kafka {bootstrap} --topic orders orders.jsonl");
@@ -51,14 +51,41 @@ pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen:
     line.finish_and_clear();
 }
 
+/// A line that turns until it is cleared, for work whose progress nobody counts. Nothing where there is no terminal.
+pub(crate) fn spinner(message: &'static str) -> ProgressBar {
+    let line = status_bar();
+    line.set_message(message);
+    line.enable_steady_tick(Duration::from_millis(100));
+    line
+}
+
+/// The line at the end of a terminal; hidden where there is none.
+fn status_bar() -> ProgressBar {
+    let line = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    line.with_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is ours"))
+}
+
+/// Why a topic is paused, and the commands to paste.
+pub(crate) fn pause_line(pause: &Pause, data: &Path) -> String {
+    format!("paused: {}; {}", pause.reason, coordinator::way_out(&pause.topic, &absolute(data)))
+}
+
+/// A pasted command may run somewhere else.
+fn absolute(data: &Path) -> PathBuf {
+    data.canonicalize().unwrap_or_else(|_| data.to_owned())
+}
+
 /// Each topic on a line of its own, unless they are many.
-fn topic_lines(new: &[&str]) -> String {
+fn topic_lines(new: &[&str], data: &Path) -> String {
     const MOST_LINES: usize = 12;
     let shown: Vec<String> = new.iter().take(MOST_LINES).map(|topic| format!("topic      {topic}")).collect();
     let more = new.len().saturating_sub(MOST_LINES);
-    let rest =
-        if more > 0 { format!("\n           and {more} more; `thermocline status` lists all") } else { String::new() };
-    shown.join("\n") + &rest
+    let mut lines = shown.join("\n");
+    if more > 0 {
+        let command = format!("thermocline status --json {}", coordinator::data_flag(&absolute(data)));
+        lines.push_str(&format!("\n           and {more} more; `{command}` lists all"));
+    }
+    lines
 }
 
 fn status_line(snapshot: &Snapshot) -> String {
