@@ -86,6 +86,7 @@ pub async fn run(
 ) -> Result<Ended, PipelineError> {
     let branches = register(pipelines, &stores).await?;
     let view = stores.committer.meta().newest().await?;
+    silence(&view.tables, &stores).await?;
     let open = view.epoch.map_or(Epoch(1), Epoch::next);
     let opened_at = stores.clock.now();
     let budget = Arc::new(Budget::new(config.budget_bytes - config.budget_bytes / CLIENT_SHARE));
@@ -150,6 +151,18 @@ pub async fn run(
     ended
 }
 
+/// Takes the phrases from domains that no pipeline file declares any more: they get no records, and no question should find
+/// them either.
+async fn silence(known: &[TableSchema], stores: &Stores) -> Result<(), PipelineError> {
+    let is_over =
+        |table: &&TableSchema| !table.phrases.is_empty() && stores.registry.get(table.name.as_str()).is_none();
+    for table in known.iter().filter(is_over) {
+        let silent = TableSchema { phrases: Phrases::default(), ..table.clone() };
+        stores.committer.meta().register_table(stores.committer.generation(), &silent).await?;
+    }
+    Ok(())
+}
+
 /// Makes tables and branches known; closes the branches whose statement is gone. Returns the branches of each source.
 async fn register(
     pipelines: &Pipelines,
@@ -164,13 +177,6 @@ async fn register(
         .collect();
     for schema in tables.values() {
         meta.register_table(generation, schema).await?;
-    }
-    // What no pipeline file declares any more gets no records: no question should find it either.
-    for known in meta.newest().await?.tables {
-        if !known.phrases.is_empty() && !tables.contains_key(&known.name) {
-            let silent = TableSchema { phrases: Phrases::default(), ..known };
-            meta.register_table(generation, &silent).await?;
-        }
     }
     let mut branches: HashMap<String, Vec<_>> = HashMap::new();
     let mut live = vec![];

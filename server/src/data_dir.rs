@@ -7,7 +7,7 @@ use thermocline_schemas::Clock;
 use thermocline_schemas::metadata::{Durability, Meta, RunInfo, SqliteMeta};
 use thermocline_schemas::time::{FixedClock, SystemClock};
 use thermocline_sinks::METADATA_FILE;
-use thermocline_sql::SqlError;
+use thermocline_sql::engine::existing_store;
 
 /// What `up` shows of itself for `status`, written beside the metadata every half second.
 pub(crate) const RUN_FILE: &str = "run.json";
@@ -27,11 +27,9 @@ impl DataDir {
     /// Opens it where somebody has run before; where nobody has, nothing is made. Otherwise as [`DataDir::open`].
     ///
     /// # Errors
-    /// [`SqlError::NoData`] besides those of [`DataDir::open`].
+    /// [`thermocline_sql::SqlError::NoData`] besides those of [`DataDir::open`].
     pub(crate) async fn open_existing(path: &Path, durability: Durability) -> Result<Self> {
-        if !path.join(METADATA_FILE).exists() {
-            return Err(SqlError::NoData { path: path.display().to_string() }.into());
-        }
+        existing_store(path)?;
         Self::open(path, durability).await
     }
 

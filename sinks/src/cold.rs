@@ -11,7 +11,7 @@ mod guard;
 
 use self::guard::Guard;
 use crate::SinkError;
-use crate::disk::{self, Columns, Durability, check_store, conform, found_mark, key, mark_properties};
+use crate::disk::{self, Columns, Durability, check_store, conformed, found_mark, key, mark_properties};
 use crate::error::Cause;
 use crate::read::canonical::Canonical;
 use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
@@ -19,7 +19,7 @@ use crate::warm::{parquet_properties, source_columns};
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::SendableRecordBatchStream;
-use futures::StreamExt;
+use futures::TryStreamExt;
 use iceberg::arrow::{arrow_schema_to_schema_auto_assign_ids, schema_to_arrow_schema};
 use iceberg::io::{FileIO, LocalFsStorageFactory};
 use iceberg::spec::{
@@ -62,19 +62,13 @@ const TARGET_FILE_BYTES: usize = 512 << 20;
 type Files = RollingFileWriterBuilder<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
 
 /// Writes one lane into files of its own; returns how many rows there were, and the files.
-async fn write_lane(
-    files: Files,
-    from: Vec<Option<usize>>,
-    target: SchemaRef,
-    mut rows: SendableRecordBatchStream,
-) -> Result<(u64, Vec<DataFile>), Cause> {
+async fn write_lane(files: Files, mut rows: SendableRecordBatchStream) -> Result<(u64, Vec<DataFile>), Cause> {
     let mut writer = DataFileWriterBuilder::new(files).build(None).await?;
     let mut count = 0;
-    while let Some(batch) = rows.next().await {
-        let batch = batch?;
+    while let Some(batch) = rows.try_next().await? {
         if batch.num_rows() > 0 {
             count += batch.num_rows() as u64;
-            writer.write(conform(&batch, &from, &target)?).await?;
+            writer.write(batch).await?;
         }
     }
     Ok((count, writer.close().await?))
@@ -386,7 +380,7 @@ impl Cold {
             let parquet = ParquetWriterBuilder::new(parquet_properties(), Arc::clone(metadata.current_schema()));
             let (file_io, location) = (head.file_io().clone(), location.clone());
             let files = RollingFileWriterBuilder::new(parquet, TARGET_FILE_BYTES, file_io, location, names);
-            write_lane(files, from.clone(), Arc::clone(&target), rows)
+            write_lane(files, conformed(rows, from.clone(), Arc::clone(&target)))
         };
         let written = disk::write_lanes(rows, write).await?;
         let count = written.iter().map(|(rows, _)| rows).sum();

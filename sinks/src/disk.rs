@@ -6,7 +6,10 @@ use arrow::array::{Array, ArrayRef, RecordBatch, make_array, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,6 +186,17 @@ pub fn sync(durability: Durability, root: &Path, files: impl IntoIterator<Item =
     folders.iter().rev().try_for_each(|folder| std::fs::File::open(folder)?.sync_all())
 }
 
+/// The rows in the columns of `target`; see [`conform`].
+pub(crate) fn conformed(
+    rows: impl Stream<Item = Result<RecordBatch, DataFusionError>> + Send + 'static,
+    from: Vec<Option<usize>>,
+    target: SchemaRef,
+) -> SendableRecordBatchStream {
+    let schema = Arc::clone(&target);
+    let rows = rows.map(move |batch| Ok(conform(&batch?, &from, &target)?));
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
 /// Writes every lane with `write`, at the same time, each on a task of its own; what each came to, in no order. Dropped, or
 /// when one fails, it stops the others.
 pub(crate) async fn write_lanes<T, F>(
@@ -241,9 +255,7 @@ pub fn delete(file: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::error::DataFusionError;
-    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-    use futures::{Stream, StreamExt, stream};
+    use futures::stream;
 
     fn schema(columns: &[&str]) -> TableSchema {
         let columns = columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();

@@ -5,14 +5,14 @@
 //! The mark is a property of the transaction, which stays readable as long as its version does.
 
 use crate::SinkError;
-use crate::disk::{self, Columns, Durability, check_store, conform, found_mark, key, mark_properties};
+use crate::disk::{self, Columns, Durability, check_store, conformed, found_mark, key, mark_properties};
 use crate::read::canonical::Canonical;
 use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, stream};
+use futures::stream;
 use lance::Dataset;
 use lance::datafusion::LanceTableProvider;
 use lance::dataset::builder::DatasetBuilder;
@@ -159,7 +159,7 @@ impl Hot {
         ];
         let fields = self.disk_fields(&columns, schema).expect("Columns::new names every column");
         let disk = Schema::new(fields).with_metadata(metadata.map(|(key, value)| (key.to_owned(), value)).into());
-        let empty = RecordBatchStreamAdapter::new(Arc::new(disk), futures::stream::empty());
+        let empty = RecordBatchStreamAdapter::new(Arc::new(disk), stream::empty());
         let params = WriteParams { session: Some(Arc::clone(&self.session)), ..self.params(WriteMode::Create) };
         let mut transaction = InsertBuilder::new(self.uri(&table.name).as_str())
             .with_params(&params)
@@ -277,11 +277,8 @@ impl Hot {
         let source = rows.first().map_or_else(|| hot_schema(schema), |lane| lane.schema());
         let from: Vec<Option<usize>> =
             hot_schema(schema).fields().iter().map(|field| source.index_of(field.name()).ok()).collect();
-        let target = Arc::clone(&disk);
         // Lance encodes on threads of its own; what lanes do at the same time are the vectors.
-        let written = stream::select_all(rows)
-            .map(move |batch| batch.and_then(|batch| conform(&batch, &from, &target).map_err(Into::into)));
-        let written = Box::pin(RecordBatchStreamAdapter::new(disk, written)) as SendableRecordBatchStream;
+        let written = conformed(stream::select_all(rows), from, disk);
         let params = self.params(WriteMode::Append);
         let transaction = InsertBuilder::new(Arc::new(dataset))
             .with_params(&params)

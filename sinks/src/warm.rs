@@ -4,7 +4,7 @@
 //! no retries inside, a commit either becomes the version after the searched head or does not happen.
 
 use crate::SinkError;
-use crate::disk::{self, Columns, Durability, check_store, conform, found_mark, key, mark_properties};
+use crate::disk::{self, Columns, Durability, check_store, conformed, found_mark, key, mark_properties};
 use crate::error::Cause;
 use crate::read::canonical::Canonical;
 use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
@@ -22,7 +22,7 @@ use deltalake::parquet::basic::{Compression, ZstdLevel};
 use deltalake::parquet::file::properties::WriterProperties;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use futures::StreamExt;
+use futures::TryStreamExt;
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -63,18 +63,12 @@ pub(crate) fn parquet_properties() -> WriterProperties {
 }
 
 /// Writes one lane into files of its own; returns how many rows there were, and the files.
-async fn write_lane(
-    mut writer: DeltaWriter,
-    from: Vec<Option<usize>>,
-    target: SchemaRef,
-    mut rows: SendableRecordBatchStream,
-) -> Result<(u64, Vec<Add>), Cause> {
+async fn write_lane(mut writer: DeltaWriter, mut rows: SendableRecordBatchStream) -> Result<(u64, Vec<Add>), Cause> {
     let mut count = 0;
-    while let Some(batch) = rows.next().await {
-        let batch = batch?;
+    while let Some(batch) = rows.try_next().await? {
         if batch.num_rows() > 0 {
             count += batch.num_rows() as u64;
-            writer.write(&conform(&batch, &from, &target)?).await?;
+            writer.write(&batch).await?;
         }
     }
     Ok((count, writer.close().await?))
@@ -335,8 +329,8 @@ impl Warm {
         );
         let store = delta.log_store().object_store(None);
         let write = |rows| {
-            let (config, from) = (config.clone(), from.clone());
-            write_lane(DeltaWriter::new(Arc::clone(&store), config), from, Arc::clone(&target), rows)
+            let writer = DeltaWriter::new(Arc::clone(&store), config.clone());
+            write_lane(writer, conformed(rows, from.clone(), Arc::clone(&target)))
         };
         let written = disk::write_lanes(rows, write).await.map_err(failed)?;
         let count = written.iter().map(|(rows, _)| rows).sum();

@@ -18,16 +18,22 @@ pub struct Engine {
     functions: Functions,
 }
 
+/// The metadata store in the data directory `data`. Nothing is made.
+///
+/// # Errors
+/// [`SqlError::NoData`] when nobody has ever run there.
+pub fn existing_store(data: &Path) -> Result<PathBuf, SqlError> {
+    let store = data.join(thermocline_sinks::METADATA_FILE);
+    if store.exists() { Ok(store) } else { Err(SqlError::NoData { path: data.display().to_string() }) }
+}
+
 impl Engine {
     /// Opens the data directory at `data`.
     ///
     /// # Errors
     /// [`SqlError::NoData`] when nobody has ever run there.
     pub async fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Self, SqlError> {
-        let store = data.join(thermocline_sinks::METADATA_FILE);
-        if !store.exists() {
-            return Err(SqlError::NoData { path: data.display().to_string() });
-        }
+        let store = existing_store(data)?;
         let meta: Arc<dyn Meta> = Arc::new(SqliteMeta::open(&store, clock).await?);
         let formats = Arc::new(Formats::open(data, meta.store(), Durability::Disk)?);
         Ok(Self::over(data, meta, formats))

@@ -318,10 +318,7 @@ impl Declaration<'_, '_> {
 impl DeclaredDomain {
     /// What is added to `registry`: the policy is replaced there, so that what is not said stays as it was.
     pub(super) fn to_domain(&self, registry: &Registry) -> Domain {
-        let mut domain = Domain::new(self.name.as_str());
-        for column in &self.columns {
-            domain = domain.column(column.clone(), "");
-        }
+        let mut domain = Domain::new(self.name.as_str()).columns(&self.columns);
         let micros = |age: Duration| i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         domain.policy = registry.get(self.name.as_str()).map_or_else(TierPolicy::default, |known| known.policy);
         if let Some(age) = self.hot_for {

@@ -70,9 +70,8 @@ struct State {
     open: Epoch,
     opened_at: EventTime,
     queue: VecDeque<Queued>,
-    /// Batches and holes that were ever put into the queue, and that left it.
+    /// Batches and holes that were ever put into the queue.
     pushed: u64,
-    taken: u64,
     partitions: HashMap<TopicPartition, PartitionState>,
     closing: ClosedEpoch,
 }
@@ -86,9 +85,7 @@ impl State {
     /// Takes the next batch, and the holes before it.
     fn next_batch(&mut self) -> Option<RawBatch> {
         loop {
-            let next = self.queue.pop_front()?;
-            self.taken += 1;
-            match next {
+            match self.queue.pop_front()? {
                 Queued::Batch(batch) => return Some(*batch),
                 Queued::Hole(key, offsets) => {
                     if let Some(partition) = self.partitions.get_mut(&key) {
@@ -121,7 +118,7 @@ impl Ingress {
     /// An empty queue for `source`, with `open` as its first epoch, which opens at `opened_at`.
     pub fn new(source: impl Into<String>, budget: Arc<Budget>, open: Epoch, opened_at: EventTime) -> Self {
         let (queue, partitions, closing) = (VecDeque::new(), HashMap::new(), ClosedEpoch::default());
-        let state = State { open, opened_at, queue, pushed: 0, taken: 0, partitions, closing };
+        let state = State { open, opened_at, queue, pushed: 0, partitions, closing };
         let (stopped, wake) = (AtomicBool::new(false), Mutex::new(vec![]));
         Self { source: source.into(), budget, state: Mutex::new(state), stopped, wake }
     }
@@ -241,11 +238,13 @@ impl Ingress {
 
     /// True when the first `pushed` batches and holes have been taken, whatever came after them.
     pub fn has_handed_out(&self, pushed: u64) -> bool {
-        self.state.lock().taken >= pushed
+        let state = self.state.lock();
+        state.pushed - state.queue.len() as u64 >= pushed
     }
 
     /// True when nothing waits to be taken.
-    pub fn is_drained(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_drained(&self) -> bool {
         self.state.lock().queue.is_empty()
     }
 

@@ -145,6 +145,11 @@ impl Domain {
         self.column_taking(field, takes, None, synonyms)
     }
 
+    /// Adds nullable columns as a user declares them: each under its own name only.
+    pub fn columns(self, fields: &[Field]) -> Self {
+        fields.iter().fold(self, |domain, field| domain.column(field.clone(), ""))
+    }
+
     fn column_taking(mut self, field: Field, takes: Takes, unit: Option<Unit>, synonyms: &str) -> Self {
         let synonyms = synonyms.split(',').map(normal).filter(|name| !name.is_empty()).collect();
         self.lexicon.push(ColumnWords { column: field.name().clone(), takes, unit, synonyms });

@@ -86,10 +86,7 @@ impl Registry {
     pub fn declared<'a>(tables: impl IntoIterator<Item = &'a TableSchema>) -> Result<Self, DomainError> {
         let mut registry = Self::shipped();
         for table in tables.into_iter().filter(|table| !table.phrases.is_empty()) {
-            let mut domain = Domain::new(table.name.as_str());
-            for column in &table.columns {
-                domain = domain.column(column.clone(), "");
-            }
+            let mut domain = Domain::new(table.name.as_str()).columns(&table.columns);
             domain.phrases = table.phrases.clone();
             registry.add(domain)?;
         }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thermocline_broker::{Broker, BrokerConfig};
-use thermocline_pipelines::coordinator::Ended;
+use thermocline_pipelines::coordinator::{Ended, data_flag};
 use thermocline_pipelines::source::produce::{Input, Produce, ShiftTime};
 use thermocline_schemas::time::SystemClock;
 use thermocline_sql::Engine;
@@ -95,9 +95,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         say!("{} rows, {} ms", thousands(answer.rows() as u64), asked.elapsed().as_millis());
     }
     // As it was called here: after `make demo` the binary is not on the path.
-    let (called, data) = (std::env::args().next().unwrap_or_else(|| "thermocline".into()), args.data.display());
-    say!("\nask on:  {called} sql --data {data} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"");
-    say!("serve:   {called} up --data {data}");
+    let (called, data) = (std::env::args().next().unwrap_or_else(|| "thermocline".into()), data_flag(&args.data));
+    say!("\nask on:  {called} sql {data} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"");
+    say!("serve:   {called} up {data}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,10 +1,10 @@
 //! `thermocline produce`.
 
 use crate::cli::ProduceArgs;
+use crate::commands::up::progress::status_bar;
 use crate::data_dir::clock;
 use crate::report::{print_json, thousands};
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 use std::time::Duration;
 use thermocline_pipelines::source::produce::{Input, Produce, Produced, ShiftTime, produce};
@@ -59,8 +59,7 @@ pub(crate) fn days(micros: i64) -> String {
 
 /// Produces, with a bar when standard error is a terminal.
 pub(crate) fn with_progress(options: &Produce, input: Input) -> Result<Produced> {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is ours"));
+    let bar = status_bar();
     let produced = produce(options, input, |records, bytes| {
         bar.set_message(format!("{} records, {} MiB", thousands(records), bytes / (1 << 20)));
         bar.tick();

@@ -150,9 +150,22 @@ pub(crate) async fn rollup(
     first: i64,
     count: i64,
 ) -> TableVersion {
+    rollup_lanes(formats, rig, schema, table, number, lane(rows(schema, first, count)), count as u64).await
+}
+
+/// The same of any lanes, `count` rows together.
+async fn rollup_lanes(
+    formats: &Formats,
+    rig: &Rig,
+    schema: &TableSchema,
+    table: &TableId,
+    number: u64,
+    lanes: Vec<SendableRecordBatchStream>,
+    count: u64,
+) -> TableVersion {
     let mark = mark(rig, table, number);
-    let staged = formats.stage(schema, &mark.intent, lane(rows(schema, first, count))).await.unwrap();
-    assert_eq!(staged.rows, count as u64);
+    let staged = formats.stage(schema, &mark.intent, lanes).await.unwrap();
+    assert_eq!(staged.rows, count, "{table}");
     let at = formats.search(&mark.intent, None).await.unwrap();
     match formats.commit(&mark, &staged.payload, &at).await.unwrap() {
         CommitOutcome::Committed(version) => version,
@@ -206,13 +219,8 @@ async fn every_lane_is_in_the_one_commit() {
     let formats = rig.formats();
     for tier in Tier::ALL {
         let (table, _) = create(&formats, &rig, &schema, tier).await;
-        let mark = mark(&rig, &table, 2);
         let lanes = [(0, 10), (10, 0), (10, 30)].map(|(first, count)| lane(rows(&schema, first, count)));
-        let staged = formats.stage(&schema, &mark.intent, lanes.into_iter().flatten().collect()).await.unwrap();
-        assert_eq!(staged.rows, 40, "{tier}");
-        let at = formats.search(&mark.intent, None).await.unwrap();
-        let outcome = formats.commit(&mark, &staged.payload, &at).await.unwrap();
-        let CommitOutcome::Committed(version) = outcome else { panic!("{tier}: {outcome:?}") };
+        let version = rollup_lanes(&formats, &rig, &schema, &table, 2, lanes.into_iter().flatten().collect(), 40).await;
         assert_eq!(read(&formats, &schema, &table, &version).await, rows(&schema, 0, 40), "{tier}");
     }
 }

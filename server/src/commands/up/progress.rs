@@ -60,7 +60,7 @@ pub(crate) fn spinner(message: &'static str) -> ProgressBar {
 }
 
 /// The line at the end of a terminal; hidden where there is none.
-fn status_bar() -> ProgressBar {
+pub(crate) fn status_bar() -> ProgressBar {
     let line = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     line.with_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is ours"))
 }
