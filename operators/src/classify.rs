@@ -6,8 +6,9 @@
 //! records of some two thousand systems. The model knows the domains that ship; a user's domain is known by its phrases
 //! alone, and wins where they put it ahead of every other.
 //!
-//! Names are judged once a shape. Where they leave a doubt, the values of each record are read. The outcome is a
-//! function of the topic, the shape and the record: the same record always gets the same domain.
+//! Names are judged once a shape. Where they leave a doubt, or a record says of itself that it belongs to an audit
+//! trail, its values are read. The outcome is a function of the topic, the shape and the record: the same record always
+//! gets the same domain.
 
 pub mod fit;
 pub mod marks;
@@ -31,7 +32,8 @@ use thermocline_schemas::format::{Body, FieldKind, Parsed, Shape};
 /// Below this a record is unclassified rather than guessed.
 pub const LEAST_CONFIDENCE: f32 = 0.4;
 
-/// A shape that is as sure as this is decided; the values of its records are not read.
+/// A shape that is as sure as this is decided; the values of its records are not read, unless one says that it belongs to
+/// an audit trail.
 const SURE: f32 = 0.9;
 
 /// By how much scores by phrases are flattened, so that they are evidence in natural logarithms.
@@ -52,7 +54,8 @@ pub struct Verdict {
 /// What a shape alone says.
 #[derive(Debug, Clone)]
 pub struct ShapeVerdict {
-    /// The outcome, where the values of a record change nothing.
+    /// The outcome, where names and structure are sure of it or there is nothing else to go by. A record that says of
+    /// itself that it belongs to an audit trail is judged by its values all the same.
     decided: Option<Verdict>,
     /// The domains' scores by phrases, without the text of a record.
     scores: Vec<f32>,
@@ -288,4 +291,40 @@ impl Classifier {
 fn names_vector(shape: &Shape) -> [f32; DIMENSIONS] {
     let names: Vec<String> = shape.fields.iter().flat_map(|field| spelled(&field.path)).collect();
     Encoder::shipped().encode(&names.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::BinaryArray;
+    use thermocline_schemas::format::{ShapeTable, parse};
+
+    fn parsed(records: &[&str]) -> Parsed {
+        let (parsed, rejected) = parse(&BinaryArray::from_iter_values(records), &ShapeTable::default());
+        assert!(rejected.is_empty(), "{rejected:?}");
+        parsed
+    }
+
+    #[test]
+    fn a_record_that_says_audit_is_read_although_its_shape_is_decided() {
+        let parsed = parsed(&[
+            r#"{"source_name":"kernel","level":"INFO","host":"a"}"#,
+            r#"{"source_name":"Security-Auditing","level":"INFO","host":"a"}"#,
+        ]);
+        let classifier = Classifier::shipped();
+        let decided = Verdict { domain: classifier.unclassified(), confidence: 0.625 };
+        let shape = ShapeVerdict { decided: Some(decided), ..classifier.shape("", parsed.shape(0)) };
+        assert_eq!(classifier.record(&shape, &parsed, 0), decided);
+        assert_ne!(classifier.record(&shape, &parsed, 1), decided);
+    }
+
+    #[test]
+    fn a_record_that_is_kept_whole_is_unclassified() {
+        let parsed = parsed(&[r#"{"order-1@example.org":{"amount":1},"order-2@example.org":{"amount":2}}"#]);
+        assert_eq!(parsed.shape(0).body, Body::Wide);
+        let classifier = Classifier::shipped();
+        let shape = classifier.shape("orders", parsed.shape(0));
+        let expected = Verdict { domain: classifier.unclassified(), confidence: 0.0 };
+        assert_eq!(classifier.record(&shape, &parsed, 0), expected);
+    }
 }

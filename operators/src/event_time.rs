@@ -3,9 +3,13 @@
 //! The candidates of a shape are ranked by what such fields are called in the world; each record takes the first one
 //! whose value is a plausible time (the unit of a number by its magnitude), else the broker's timestamp. A record's
 //! time depends on nothing but the record, so that a replay gives the same.
+//!
+//! An inner object has times of its own: `author.created_at` says when somebody signed up, not when he wrote. Below
+//! anything but an envelope of the record a field counts only if its name says that something happened then.
 
 pub mod text;
 
+use std::sync::Arc;
 use thermocline_schemas::EventTime;
 use thermocline_schemas::domain::words::normal;
 use thermocline_schemas::format::timestamp::{date_micros, from_number_text};
@@ -17,8 +21,46 @@ const EARLIEST: EventTime = -8_520_336_000_000_000;
 const LATEST: EventTime = 4_102_444_800_000_000;
 /// A number is a time only from here on, 1 January 1980: smaller ones are ids and counts.
 const EARLIEST_NUMBER: EventTime = 315_532_800_000_000;
+/// Every field of the record's own is tried before one of something in it.
+const BEHIND_ITS_OWN: i32 = 1_000;
 /// Candidates that a record tries.
 const MOST_CANDIDATES: usize = 6;
+
+/// Words of the names of envelopes: objects whose fields are the record's own, as in `payload`, `event_data`,
+/// `json_payload`, `ChangeEventHeader`. Not those that may hold a thing with a life of its own (`object`, `resource`,
+/// `item`, `result`, `source`, `entity`), whose fields may well fill columns.
+const ENVELOPES: &[&str] = &[
+    "data",
+    "payload",
+    "event",
+    "body",
+    "record",
+    "row",
+    "fields",
+    "attributes",
+    "properties",
+    "props",
+    "context",
+    "after",
+    "change",
+    "detail",
+    "details",
+    "params",
+    "doc",
+    "json",
+    "args",
+    "metadata",
+    "meta",
+    "info",
+    "log",
+    "value",
+    "message",
+    "msg",
+    "raw",
+    "header",
+    "headers",
+    "envelope",
+];
 
 /// A field, or two, that may say when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +95,11 @@ pub fn candidates(shape: &Shape) -> Vec<Candidate> {
             continue;
         }
         let name = normal(&field.name);
-        let deeper = 15 * (field.raw_names.len() as i32 - 1);
+        let is_own = is_of_the_record(&field.raw_names[..field.raw_names.len() - 1]);
+        if !is_own && !says_event(&name) {
+            continue;
+        }
+        let deeper = 15 * (field.raw_names.len() as i32 - 1) + if is_own { 0 } else { BEHIND_ITS_OWN };
         if let Some(partner) = time_of_day_beside(shape, leaf, &name) {
             ranked.push((15 + deeper, Candidate { leaf, how: How::WithTimeOf(partner) }));
         }
@@ -64,6 +110,23 @@ pub fn candidates(shape: &Shape) -> Vec<Candidate> {
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.truncate(MOST_CANDIDATES);
     ranked.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// Whether the fields inside `parents` are the record's own: each of these is an envelope, or called like a time, which
+/// then lies inside (`{"created_at": {"$date": …}}`).
+fn is_of_the_record(parents: &[Arc<str>]) -> bool {
+    parents.iter().all(|parent| {
+        let name = normal(parent);
+        // Elasticsearch hands out its documents in `_source`; a `source` is somebody.
+        &**parent == "_source" || name.split('_').all(|word| ENVELOPES.contains(&word)) || rank(&name).is_some()
+    })
+}
+
+/// Whether a field of this name is the time of what happened, whatever it lies in (`transaction.timestamp`,
+/// `order.order_date`), and not one in the life of the thing that it lies in (`author.created_at`, `plan.end_date`).
+fn says_event(name: &str) -> bool {
+    let is_of_a_life = matches!(name, "time_created" | "creation_time");
+    name == "event_created" || !is_of_a_life && matches!(rank(name), Some((0..=20 | 30, _)))
 }
 
 /// The field that holds the time of day for the date in `leaf`, called `name`: its sibling.
@@ -326,8 +389,38 @@ mod tests {
             (r#"{"timestamp":12,"value":3}"#, None),
             (r#"{"time":"9999-12-31"}"#, None),
             (r#"{"ts":"0000-00-00 00:00:00"}"#, None),
+            (r#"{"ts":"1/2/2026 9:30:00"}"#, None),
+            (r#"{"ts":"000012345"}"#, None),
             ("[Thu Nov 20 00:00:00 2025] [notice] done", Some(day)),
             ("no time here", None),
+        ] {
+            assert_eq!(time_of(record), expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn the_times_of_what_is_inside_a_record_are_not_its_own() {
+        let day = 20_412 * 86_400_000_000;
+        for (record, expected) in [
+            (r#"{"text":"hi","author":{"id":2,"created_at":"2015-03-01T00:00:00Z"}}"#, None),
+            (r#"{"text":"hi","author":{"timestamp":"2015-03-01"},"date":"2025-11-20"}"#, Some(day)),
+            (r#"{"data":{"user":{"updated_at":"2015-03-01"},"created_at":"2025-11-20"}}"#, Some(day)),
+            (r#"{"data":{"object":{"created":1425168000}}}"#, None),
+            (r#"{"shop":{"Date":"2015-03-01","Time":"09:30"}}"#, None),
+            (r#"{"customer_info":{"date":"2015-03-01"}}"#, None),
+            (r#"{"birth_date":{"$date":"1979-01-14"},"n":1}"#, None),
+            (r#"{"source":{"created_at":"2015-03-01"}}"#, None),
+            (r#"{"customer":{"signup_ts":1425168000}}"#, None),
+            // Envelopes, and names that say it themselves.
+            (r#"{"transaction":{"timestamp":"2025-11-20"}}"#, Some(day)),
+            (r#"{"order":{"order_date":"2025-11-20","created_at":"2015-03-01"}}"#, Some(day)),
+            (r#"{"_source":{"@timestamp":"2025-11-20"}}"#, Some(day)),
+            (r#"{"event-data":{"timestamp":1763596800.0}}"#, Some(day)),
+            (r#"{"jsonPayload":{"fields":{"time":"2025-11-20"}}}"#, Some(day)),
+            (r#"{"payload":{"ChangeEventHeader":{"commitTimestamp":1763596800000}}}"#, Some(day)),
+            (r#"{"created_at":{"$date":"2025-11-20"}}"#, Some(day)),
+            (r#"{"mail":{"occurredAt":"2025-11-20","created_at":"2015-03-01"}}"#, Some(day)),
+            (r#"{"sensor":{"event_date":"2025-11-20","event_time":"00:00:00"}}"#, Some(day)),
         ] {
             assert_eq!(time_of(record), expected, "{record}");
         }

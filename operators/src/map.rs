@@ -2,9 +2,9 @@
 //!
 //! Which field fills which column is a [`Plan`], made once for a shape and a domain: by a column's exact name, then by
 //! the lexicon's other names, always with a check of the JSON type, and of the unit where the column has one. Of a
-//! nested field the whole path counts (`user.id` is `user_id`), without outer wrappers such as `data`. Two fields never
-//! fill one column. What fills no column, or does not fit after all, stays in `attributes` as it was written;
-//! [`columns`] builds both.
+//! nested field the whole path counts (`user.id` is `user_id`); outer wrappers such as `data` may be left out, but then
+//! any name of a field outside them goes before. Two fields never fill one column. What fills no column, or does not fit
+//! after all, stays in `attributes` as it was written; [`columns`] builds both.
 
 pub mod attributes;
 pub mod columns;
@@ -16,13 +16,13 @@ use attributes::Template;
 pub use names::Dictionary;
 use std::sync::Arc;
 use thermocline_schemas::domain::Domain;
-use thermocline_schemas::format::{Body, Shape};
+use thermocline_schemas::format::{Body, FieldKind, Shape};
 
 /// Why a field fills a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
-    /// It has the column's name.
+    /// It has the column's name, by its whole path.
     Exact,
     /// It has another name that means the column.
     Synonym,
@@ -85,11 +85,9 @@ impl Plan {
     ) -> Self {
         let mut filled: Vec<Option<Filled>> = vec![None; domain.columns.len()];
         let mut taken = vec![false; shape.fields.len()];
-        let mut event_time = event_time::candidates(shape);
+        let mut named_time: Option<Vec<Candidate>> = None;
         for entry in files.matching(topic, &shape.id(), &domain.name) {
-            if let Some(path) = &entry.event_time {
-                event_time = named_event_time(shape, path);
-            }
+            named_time = named_time.or_else(|| named_event_time(shape, entry.event_time.as_deref()?));
             for (path, column) in &entry.fields {
                 let Some(leaf) = leaf_at(shape, path).filter(|leaf| !taken[*leaf]) else { continue };
                 let at = domain.columns.iter().position(|field| field.name() == column);
@@ -100,6 +98,7 @@ impl Plan {
                 taken[leaf] = column == IGNORE || at.is_some();
             }
         }
+        let event_time = named_time.unwrap_or_else(|| event_time::candidates(shape));
         match shape.body {
             Body::Object => dictionary.fill(shape, &mut filled, &mut taken),
             Body::Text | Body::Value => fill_whole(shape, domain, &mut filled, &mut taken),
@@ -129,16 +128,19 @@ fn leaf_at(shape: &Shape, path: &str) -> Option<usize> {
     shape.fields.iter().position(|field| field.path == path && !field.shadowed)
 }
 
-fn named_event_time(shape: &Shape, path: &str) -> Vec<Candidate> {
-    match leaf_at(shape, path).filter(|_| path != BROKER) {
-        Some(leaf) => vec![Candidate { leaf, how: How::Whole }],
-        None => vec![],
+/// What is left of the candidates if a file names `path`: that field, or none for the broker's time. Not an answer at
+/// all where `shape` has no such field, or one that can be no time.
+fn named_event_time(shape: &Shape, path: &str) -> Option<Vec<Candidate>> {
+    if path == BROKER {
+        return Some(vec![]);
     }
+    let leaf = leaf_at(shape, path)?;
+    let may_be_time = matches!(shape.fields[leaf].kind, FieldKind::Text | FieldKind::Number);
+    may_be_time.then(|| vec![Candidate { leaf, how: How::Whole }])
 }
 
 /// A record that is nothing but text fills the domain's column for that.
 fn fill_whole(shape: &Shape, domain: &Domain, filled: &mut [Option<Filled>], taken: &mut [bool]) {
-    use thermocline_schemas::format::FieldKind;
     let Some(whole) = &domain.whole_text else { return };
     let column = domain.columns.iter().position(|field| field.name() == whole);
     if let (Some(column), [field]) = (column, &shape.fields[..])

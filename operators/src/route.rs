@@ -2,10 +2,11 @@
 //!
 //! What depends on a shape alone is decided once and kept: the domain where the shape is decisive, and the plan that
 //! maps it. Records whose text decides are classified one by one. Each record's outcome depends on nothing but its
-//! topic, its bytes, the broker's timestamp and the time its epoch opened, so a replay gives the same rows.
+//! topic, its bytes, the broker's timestamp (or the event time that the pipeline declares) and the time its epoch
+//! opened, so a replay gives the same rows.
 
 use crate::classify::{Classifier, ShapeVerdict, Verdict};
-use crate::event_time::How;
+use crate::event_time::{self, How};
 use crate::map::columns::Rows;
 use crate::map::{Dictionary, Plan, Reason};
 use crate::{MappingOverrides, OperatorError, TopicRules};
@@ -17,6 +18,7 @@ use thermocline_schemas::domain::{Domain, Registry};
 use thermocline_schemas::format::{Parsed, Shape};
 use thermocline_schemas::table::{system, timestamp_type};
 use thermocline_schemas::{EventTime, Tier};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Rows of one batch that go to one domain.
 #[derive(Debug)]
@@ -42,12 +44,37 @@ pub struct Decision {
     pub domain: String,
     /// How sure that is, of the first record.
     pub confidence: f32,
-    /// The path of the field that says when; none: the broker.
+    /// What said when the first record happened: a field's path, or two; none: the broker.
     pub event_time: Option<String>,
+    /// What says so of records in which that says nothing, best first; after these the broker.
+    #[serde(default)]
+    pub event_time_else: Vec<String>,
     /// Which field fills which column.
     pub fields: Vec<DecidedField>,
     /// The paths of the fields that stay in `attributes`.
     pub unmapped: Vec<String>,
+    /// The fingerprint of the entries of the mapping file that match, 16 hexadecimal digits; none without such.
+    #[serde(default)]
+    pub overrides: Option<String>,
+}
+
+/// [`Decision::event_time`] where the pipeline says when.
+const DECLARED: &str = "(declared by the pipeline)";
+
+impl Decision {
+    /// What tells it from all others: the shape, the domain, and whatever else its plan depends on. A shape that two
+    /// topics map differently is two decisions.
+    pub fn key(&self) -> String {
+        let mut key = format!("{}/{}", self.shape, self.domain);
+        if self.event_time.as_deref() == Some(DECLARED) {
+            key.push_str("/declared");
+        }
+        if let Some(overrides) = &self.overrides {
+            key.push('/');
+            key.push_str(overrides);
+        }
+        key
+    }
 }
 
 /// One mapped field of a [`Decision`].
@@ -74,24 +101,73 @@ struct Target {
 struct Known {
     shape: Arc<Shape>,
     verdict: ShapeVerdict,
-    /// By domain, made when first needed.
-    plans: Vec<OnceLock<Arc<Plan>>>,
+    /// By domain.
+    plans: Vec<Plans>,
 }
 
-/// By topic and fingerprint.
-type KnownShapes = AHashMap<Arc<str>, AHashMap<u64, Arc<Known>>>;
-
-/// Decisions for people to read.
+/// The plans of one shape for one domain, made when first needed.
 #[derive(Debug, Default)]
-struct Decisions {
-    /// Those that were listed: fingerprint, and the domain's place.
-    seen: AHashSet<(u64, usize)>,
-    new: Vec<Decision>,
+struct Plans {
+    /// Where each record says itself when it happened.
+    own_time: OnceLock<Arc<Plan>>,
+    /// Where the pipeline says so.
+    declared_time: OnceLock<Arc<Plan>>,
 }
 
 /// Shapes, by topic, whose decisions are kept; when it is full it forgets all and begins again.
 const MOST_KNOWN: usize = 16_384;
-/// Decisions that wait to be taken; further ones are not listed.
+/// And so it does when they take more memory than this. Most of it is shared with the table of shapes; a plan takes
+/// about as much as its shape.
+const MOST_KNOWN_BYTES: usize = 64 << 20;
+/// Larger shapes are not kept.
+const LARGEST_KEPT_BYTES: usize = 512 << 10;
+
+/// The shapes whose decisions are kept. Bounded: records whose names are ever new cost time, never memory.
+#[derive(Debug, Default)]
+struct KnownShapes {
+    /// By topic and fingerprint.
+    by_topic: AHashMap<Arc<str>, AHashMap<u64, Arc<Known>>>,
+    count: usize,
+    /// The sum of their [`Shape::memory_bytes`].
+    bytes: usize,
+}
+
+impl KnownShapes {
+    fn get(&self, topic: &str, shape: &Arc<Shape>) -> Option<Arc<Known>> {
+        let known = self.by_topic.get(topic)?.get(&shape.fingerprint)?;
+        // Two shapes may have one fingerprint if somebody tries hard; the shapes themselves are compared.
+        (Arc::ptr_eq(&known.shape, shape) || known.shape == *shape).then(|| Arc::clone(known))
+    }
+
+    fn keep(&mut self, topic: &str, known: &Arc<Known>) {
+        let bytes = known.shape.memory_bytes();
+        if bytes > LARGEST_KEPT_BYTES {
+            return;
+        }
+        if self.count >= MOST_KNOWN || self.bytes + bytes > MOST_KNOWN_BYTES {
+            *self = Self::default();
+        }
+        let topic = self.by_topic.entry(topic.into()).or_default();
+        // Another thread may have been faster, and two shapes may have one fingerprint.
+        match topic.insert(known.shape.fingerprint, Arc::clone(known)) {
+            Some(replaced) => self.bytes -= replaced.shape.memory_bytes(),
+            None => self.count += 1,
+        }
+        self.bytes += bytes;
+    }
+}
+
+/// Decisions for people to read.
+#[derive(Debug, Default)]
+struct Decisions {
+    /// The keys of those that were listed.
+    seen: AHashSet<String>,
+    new: Vec<Decision>,
+    /// The sum of [`Shape::memory_bytes`] of those in `new`.
+    new_bytes: usize,
+}
+
+/// Decisions that wait to be taken; further ones are not listed, nor are those beyond [`MOST_KNOWN_BYTES`].
 const MOST_NEW_DECISIONS: usize = 4_096;
 
 /// Classifies, maps and tiers batches. Shared by all workers.
@@ -129,8 +205,8 @@ impl Router {
     }
 
     /// Routes `rows` of `parsed` (all if none), read from `topic`, in an epoch that opened at `opened_at`. `timestamps`
-    /// are the broker's, one for each of these rows. Every row comes back exactly once; domains in the order of the
-    /// registry.
+    /// are the broker's, one for each of these rows, for records that do not say when they happened. Every row comes
+    /// back exactly once; domains in the order of the registry.
     ///
     /// # Errors
     /// If there are not as many timestamps as rows. Records never fail: what fits nowhere goes to `unclassified`.
@@ -142,9 +218,30 @@ impl Router {
         timestamps: &TimestampMicrosecondArray,
         opened_at: EventTime,
     ) -> Result<Vec<Routed>, OperatorError> {
+        self.route_input(rows, Input { topic, parsed, times: timestamps, are_declared: false, opened_at })
+    }
+
+    /// The same where the pipeline says when each row happened: `event_times` are that, one for each of these rows, and
+    /// no field of a record is taken for it, so that all that fill no column are in `attributes`.
+    ///
+    /// # Errors
+    /// If there are not as many event times as rows.
+    pub fn route_declared(
+        &self,
+        topic: &str,
+        parsed: &Parsed,
+        rows: Option<&UInt32Array>,
+        event_times: &TimestampMicrosecondArray,
+        opened_at: EventTime,
+    ) -> Result<Vec<Routed>, OperatorError> {
+        self.route_input(rows, Input { topic, parsed, times: event_times, are_declared: true, opened_at })
+    }
+
+    fn route_input(&self, rows: Option<&UInt32Array>, input: Input<'_>) -> Result<Vec<Routed>, OperatorError> {
+        let Input { topic, parsed, .. } = input;
         let count = rows.map_or(parsed.len(), |rows| rows.len());
-        if timestamps.len() != count {
-            return Err(OperatorError::Lengths { rows: count, timestamps: timestamps.len() });
+        if input.times.len() != count {
+            return Err(OperatorError::Lengths { rows: count, timestamps: input.times.len() });
         }
         let settled = self.rules.domain_of(topic).and_then(|name| self.target(name));
         let mut known: Vec<Option<Arc<Known>>> = vec![None; parsed.shapes().len()];
@@ -157,12 +254,13 @@ impl Router {
                 Some(domain) => Verdict { domain, confidence: 1.0 },
                 None => self.classifier.record(&known.verdict, parsed, row),
             };
-            groups[verdict.domain].push(position, row, shape, verdict.confidence, || self.plan(topic, known, verdict));
+            let plan = || self.plan(&input, row, known, verdict);
+            groups[verdict.domain].push(position, row, shape, verdict.confidence, plan);
         }
         let mut routed = vec![];
         for (target, group) in self.targets.iter().zip(groups) {
             if !group.positions.is_empty() {
-                routed.push(target.build(group, parsed, timestamps, opened_at)?);
+                routed.push(target.build(group, &input)?);
             }
         }
         Ok(routed)
@@ -170,7 +268,9 @@ impl Router {
 
     /// The decisions that are new since the last call.
     pub fn take_new_decisions(&self) -> Vec<Decision> {
-        std::mem::take(&mut self.decisions.lock().unwrap_or_else(PoisonError::into_inner).new)
+        let mut decisions = self.decisions.lock().unwrap_or_else(PoisonError::into_inner);
+        decisions.new_bytes = 0;
+        std::mem::take(&mut decisions.new)
     }
 
     fn target(&self, name: &str) -> Option<usize> {
@@ -178,67 +278,100 @@ impl Router {
     }
 
     fn known(&self, topic: &str, shape: &Arc<Shape>) -> Arc<Known> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        // Two shapes may have one fingerprint if somebody tries hard; the shapes themselves are compared.
-        if let Some(known) = known.get(topic).and_then(|known| known.get(&shape.fingerprint))
-            && (Arc::ptr_eq(&known.shape, shape) || known.shape == *shape)
-        {
-            return Arc::clone(known);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(topic, shape);
+        if let Some(known) = known {
+            return known;
         }
-        drop(known);
         let verdict = self.classifier.shape(topic, shape);
-        let plans = self.targets.iter().map(|_| OnceLock::new()).collect();
+        let plans = self.targets.iter().map(|_| Plans::default()).collect();
         let new = Arc::new(Known { shape: Arc::clone(shape), verdict, plans });
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.values().map(|known| known.len()).sum::<usize>() >= MOST_KNOWN {
-            known.clear();
-        }
-        known.entry(topic.into()).or_default().insert(shape.fingerprint, Arc::clone(&new));
+        self.known.write().unwrap_or_else(PoisonError::into_inner).keep(topic, &new);
         new
     }
 
-    fn plan(&self, topic: &str, known: &Known, verdict: Verdict) -> Arc<Plan> {
-        let plan = known.plans[verdict.domain].get_or_init(|| {
+    /// The plan for the shape of row `row`.
+    fn plan(&self, input: &Input<'_>, row: usize, known: &Known, verdict: Verdict) -> Arc<Plan> {
+        let plans = &known.plans[verdict.domain];
+        let plan = if input.are_declared { &plans.declared_time } else { &plans.own_time };
+        let plan = plan.get_or_init(|| {
             let target = &self.targets[verdict.domain];
-            let plan = Plan::new(topic, &known.shape, &target.domain, &target.dictionary, &self.overrides);
-            self.note(topic, &plan, verdict);
+            let mut plan = Plan::new(input.topic, &known.shape, &target.domain, &target.dictionary, &self.overrides);
+            if input.are_declared {
+                plan.event_time.clear();
+                plan.attributes_without_time.clear();
+            }
+            self.note(self.decision(input, row, &plan, verdict), &plan.shape);
             Arc::new(plan)
         });
         Arc::clone(plan)
     }
 
-    /// Lists a decision, once for each shape and domain.
-    fn note(&self, topic: &str, plan: &Plan, verdict: Verdict) {
-        let mut decisions = self.decisions.lock().unwrap_or_else(PoisonError::into_inner);
-        let Decisions { seen, new } = &mut *decisions;
-        if seen.len() >= MOST_KNOWN {
-            seen.clear();
+    /// What the plan that was made for row `row` says.
+    fn decision(&self, input: &Input<'_>, row: usize, plan: &Plan, verdict: Verdict) -> Decision {
+        let domain = &self.targets[verdict.domain].domain;
+        let fields = domain.columns.iter().zip(&plan.filled).filter_map(|(field, filled)| {
+            let filled = filled.as_ref()?;
+            Some(DecidedField { path: filled.path.clone(), column: field.name().clone(), reason: filled.reason })
+        });
+        let path = |leaf: usize| plan.shape.fields[leaf].path.clone();
+        let candidates = plan.event_time.iter().map(|candidate| match candidate.how {
+            How::WithTimeOf(other) => format!("{} + {}", path(candidate.leaf), path(other)),
+            How::Line => "(start of the line)".to_owned(),
+            How::Whole | How::Year => path(candidate.leaf),
+        });
+        let mut others: Vec<String> = candidates.collect();
+        let said = event_time::event_time(&plan.event_time, input.parsed.text(row), input.parsed.leaves(row));
+        let said = said.map(|(_, candidate)| others.remove(candidate));
+        Decision {
+            shape: plan.shape.id(),
+            topic: input.topic.to_owned(),
+            domain: domain.name.to_string(),
+            confidence: verdict.confidence,
+            event_time: if input.are_declared { Some(DECLARED.to_owned()) } else { said },
+            event_time_else: others,
+            fields: fields.collect(),
+            unmapped: plan.unmapped.iter().map(|leaf| path(*leaf)).collect(),
+            overrides: self.overrides_of(input.topic, &plan.shape, domain),
         }
-        if seen.insert((plan.shape.fingerprint, verdict.domain)) && new.len() < MOST_NEW_DECISIONS {
-            new.push(decision(topic, plan, &self.targets[verdict.domain].domain, verdict.confidence));
+    }
+
+    /// The fingerprint of the entries of the mapping file that match.
+    fn overrides_of(&self, topic: &str, shape: &Shape, domain: &Domain) -> Option<String> {
+        let shape = shape.id();
+        let entries: Vec<_> = self.overrides.matching(topic, &shape, &domain.name).collect();
+        (!entries.is_empty()).then(|| format!("{:016x}", xxh3_64(format!("{entries:?}").as_bytes())))
+    }
+
+    /// Lists a decision about `shape`, once.
+    fn note(&self, decision: Decision, shape: &Shape) {
+        let bytes = shape.memory_bytes();
+        let mut decisions = self.decisions.lock().unwrap_or_else(PoisonError::into_inner);
+        if decisions.seen.len() >= MOST_KNOWN {
+            decisions.seen.clear();
+        }
+        let has_room = decisions.new.len() < MOST_NEW_DECISIONS && decisions.new_bytes + bytes <= MOST_KNOWN_BYTES;
+        if decisions.seen.insert(decision.key()) && has_room {
+            decisions.new_bytes += bytes;
+            decisions.new.push(decision);
         }
     }
 }
 
-fn decision(topic: &str, plan: &Plan, domain: &Domain, confidence: f32) -> Decision {
-    let fields = domain.columns.iter().zip(&plan.filled).filter_map(|(field, filled)| {
-        let filled = filled.as_ref()?;
-        Some(DecidedField { path: filled.path.clone(), column: field.name().clone(), reason: filled.reason })
-    });
-    let path = |leaf: usize| plan.shape.fields[leaf].path.clone();
-    let event_time = plan.event_time.first().map(|candidate| match candidate.how {
-        How::WithTimeOf(other) => format!("{} + {}", path(candidate.leaf), path(other)),
-        How::Line => "(start of the line)".to_owned(),
-        How::Whole | How::Year => path(candidate.leaf),
-    });
-    Decision {
-        shape: plan.shape.id(),
-        topic: topic.to_owned(),
-        domain: domain.name.to_string(),
-        confidence,
-        event_time,
-        fields: fields.collect(),
-        unmapped: plan.unmapped.iter().map(|leaf| path(*leaf)).collect(),
+/// What is to be routed.
+#[derive(Debug, Clone, Copy)]
+struct Input<'a> {
+    topic: &'a str,
+    parsed: &'a Parsed,
+    /// One for each row: the broker's, or the event times where those are declared.
+    times: &'a TimestampMicrosecondArray,
+    are_declared: bool,
+    opened_at: EventTime,
+}
+
+impl Input<'_> {
+    /// The time of the row at `position` where its record says none.
+    fn time(&self, position: usize) -> EventTime {
+        if self.times.is_null(position) { self.opened_at } else { self.times.value(position) }
     }
 }
 
@@ -283,20 +416,11 @@ impl Group {
 }
 
 impl Target {
-    fn build(
-        &self,
-        group: Group,
-        parsed: &Parsed,
-        timestamps: &TimestampMicrosecondArray,
-        opened_at: EventTime,
-    ) -> Result<Routed, OperatorError> {
+    fn build(&self, group: Group, input: &Input<'_>) -> Result<Routed, OperatorError> {
         let Group { positions, confidences, rows, plan_of, plans, .. } = group;
-        let rows = Rows { parsed, rows, plan_of, plans };
-        let built = rows.build(&self.domain, |at| {
-            let position = positions[at] as usize;
-            if timestamps.is_null(position) { opened_at } else { timestamps.value(position) }
-        });
-        let tiers = built.event_times.iter().map(|time| self.domain.policy.tier(*time, opened_at)).collect();
+        let rows = Rows { parsed: input.parsed, rows, plan_of, plans };
+        let built = rows.build(&self.domain, |at| input.time(positions[at] as usize));
+        let tiers = built.event_times.iter().map(|time| self.domain.policy.tier(*time, input.opened_at)).collect();
         let event_times = TimestampMicrosecondArray::from(built.event_times).with_timezone("UTC");
         let mut columns: Vec<ArrayRef> = vec![Arc::new(event_times)];
         columns.extend(built.columns);

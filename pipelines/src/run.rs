@@ -18,7 +18,7 @@ use std::time::Duration;
 use thermocline_operators::Router;
 use thermocline_schemas::domain::{Phrases, Registry};
 use thermocline_schemas::format::ShapeTable;
-use thermocline_schemas::metadata::{BranchId, CutView};
+use thermocline_schemas::metadata::{BranchId, CutView, Pause};
 use thermocline_schemas::{Clock, Epoch, TableName, TableSchema};
 use thermocline_sinks::committer::Committer;
 use thermocline_sinks::disk::Durability;
@@ -128,13 +128,15 @@ pub async fn run(
         last: last.clone(),
         epoch_interval: config.epoch_interval,
         once: config.once,
-        paused: view.pauses.clone(),
+        paused: pauses_of(pipelines, &view),
+        dead_letters: BTreeMap::new(),
         snapshots: handles.snapshots,
         failures: failures.clone(),
     };
     let committer = stores.committer;
     let beside = failures.clone();
     let watch = tokio::spawn(async move {
+        let _alarm = PanicAlarm { failures: beside.clone(), thread: "the thread of the rollups".to_owned() };
         tokio::select! {
             fenced = committer.fence() => beside.report(fenced),
             failed = committer.tend() => beside.report(failed),
@@ -147,8 +149,18 @@ pub async fn run(
     // Whatever happened, the threads go home: the sources are gone with the coordinator, the workers see the end.
     failures.finish();
     graphs.iter().for_each(|graph| graph.ingress.stop());
-    tokio::task::spawn_blocking(move || drop(workers)).await.map_err(PipelineError::Thread)?;
-    ended
+    let joined = tokio::task::spawn_blocking(move || drop(workers)).await;
+    // What ended the run comes before what a worker that panicked leaves to be joined.
+    let ended = ended?;
+    joined.map_err(PipelineError::Thread)?;
+    Ok(ended)
+}
+
+/// The pauses of topics that are still read. One of a source that is gone holds nothing up.
+fn pauses_of(pipelines: &Pipelines, view: &CutView) -> Vec<Pause> {
+    let reads =
+        |pause: &&Pause| pipelines.source(&pause.source).is_some_and(|source| source.pattern.matches(&pause.topic));
+    view.pauses.iter().filter(reads).cloned().collect()
 }
 
 /// Takes the phrases from domains that no pipeline file declares any more: they get no records, and no question should find
@@ -257,7 +269,8 @@ fn start_workers(
         });
         match probe {
             Ok(probe) => {
-                while !probe.done() && worker.has_dataflows() {
+                // When another worker has panicked, this one's probe is never done.
+                while !probe.done() && worker.has_dataflows() && !failures.any() {
                     worker.step_or_park(Some(Duration::from_millis(100)));
                 }
             }

@@ -10,7 +10,10 @@ pub enum SchemaError {
         found: String,
     },
     /// Not a table's name.
-    #[error("{found:?} is no table name; use lower case letters, digits and _, as `chat` or `metrics.clicks`")]
+    #[error(
+        "{found:?} is no table name; use lower case letters, digits and single _ between them, as `chat` or \
+         `metrics.clicks_per_minute`"
+    )]
     TableName {
         /// What was there instead.
         found: String,

@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::fmt;
 use std::sync::Arc;
 
-/// A logical table: a domain (`chat`), or a table inside one (`metrics.clicks_per_minute`). Lower case letters,
-/// digits and `_`.
+/// A logical table: a domain (`chat`), or a table inside one (`metrics.clicks_per_minute`). Lower case letters, digits and
+/// single `_` between them, so that no two tables share a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct TableName(Arc<str>);
@@ -16,11 +16,12 @@ impl TableName {
     /// Checks `text` and makes a name of it.
     ///
     /// # Errors
-    /// [`SchemaError::TableName`] unless it is one or two words of `[a-z_][a-z0-9_]*` joined by a dot.
+    /// [`SchemaError::TableName`] unless it is one or two words of `[a-z][a-z0-9]*(_[a-z0-9]+)*` joined by a dot.
     pub fn new(text: &str) -> Result<Self, SchemaError> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let word = |word: &str| {
-            word.bytes().next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
-                && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            word.bytes().next().is_some_and(|first| first.is_ascii_lowercase())
+                && word.split('_').all(|part| !part.is_empty() && part.bytes().all(is_plain))
         };
         if text.split('.').count() <= 2 && text.split('.').all(word) {
             Ok(Self(text.into()))
@@ -330,7 +331,7 @@ mod tests {
     #[test]
     fn table_names_are_one_or_two_lower_case_words() {
         assert_eq!(TableName::new("metrics.clicks_per_minute").unwrap().domain(), "metrics");
-        for wrong in ["", ".", "a.b.c", "Chat", "chat;", "1chat", "chat."] {
+        for wrong in ["", ".", "a.b.c", "Chat", "chat;", "1chat", "chat.", "_chat", "chat_", "a__b", "a._b"] {
             assert!(TableName::new(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -29,6 +29,17 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// The file that corrects mappings.
+const MAPPINGS_HELP: &str = r#"To correct a mapping, write to mappings.toml in the data directory, and start `up` again:
+
+  [[mapping]]
+  topic = "orders*"               # or: shape = "90ab12cd34ef5678", as listed here; or both
+  domain = "integration"          # optional: only where the records are of this domain
+  event_time = "placed"           # a field's path, or "broker" for the time that the broker noted
+  fields = { "customer.ref" = "partner", "note" = "ignore" }
+
+A field that is ignored stays in `attributes`. Rows that are there already stay as they are."#;
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -47,6 +58,7 @@ pub(crate) enum Command {
     /// Recount everything by scanning: no record lost, none twice. Ends with status 1 if one is.
     Verify(ReportArgs),
     /// List how records were mapped onto the columns of their domains.
+    #[command(after_help = MAPPINGS_HELP)]
     Mappings(ReportArgs),
     /// Look at the records that could not be used.
     #[command(subcommand)]
@@ -54,6 +66,8 @@ pub(crate) enum Command {
     /// Go on with topics that were paused because most of their records were dead letters.
     Resume(ResumeArgs),
     /// Read a topic from another offset. The records this skips, or reads again, are listed as a gap.
+    ///
+    /// Records that are read again become rows a second time, with the same `_event_id`; `verify` counts them apart.
     ///
     /// Stop `up` first and start it again afterwards: one that runs meanwhile is fenced and ends with status 3. The
     /// partitions are reset together, or none of them.
@@ -66,7 +80,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// True for commands that run until they are stopped, and hold data.
+    /// True for commands that must not end because nobody reads on what they print: a broker runs in them, or beside them.
     pub(crate) fn serves(&self) -> bool {
         matches!(self, Command::Up(_) | Command::Broker(_) | Command::Demo(_))
     }
@@ -103,11 +117,11 @@ pub(crate) struct UpArgs {
     /// End when everything is read, committed and rolled up that was on the broker at the start.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Topics whose domain is settled, in TOML: for each a line `[[topic]]`, then `pattern = "payments.*"` and
-    /// `domain = "integration"`. Default: topics.toml in the data directory, if it is there.
+    /// Topics whose domain is settled, in TOML: for each a line `[[topic]]`, then `pattern = "payments.*"` (`*` is any
+    /// text, `?` any character) and `domain = "integration"`. Default: topics.toml in the data directory, if it is there.
     #[arg(long, value_name = "FILE")]
     pub(crate) topics: Option<PathBuf>,
-    /// Corrections of mappings, in TOML; see `thermocline mappings`. Default: mappings.toml in the data directory.
+    /// Corrections of mappings, in TOML; see `thermocline mappings --help`. Default: mappings.toml in the data directory.
     #[arg(long, value_name = "FILE")]
     pub(crate) mappings: Option<PathBuf>,
     /// Memory for everything under way, in MiB.
@@ -117,8 +131,18 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) no_sync: bool,
     /// An epoch closes, and its rows become visible, at least so often.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     pub(crate) epoch_interval: std::time::Duration,
+}
+
+/// Every epoch is a commit: a shorter one would do nothing else.
+fn parse_interval(text: &str) -> Result<std::time::Duration, String> {
+    let least = std::time::Duration::from_millis(10);
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval >= least => Ok(interval),
+        Ok(_) => Err("at least 10ms".to_owned()),
+        Err(error) => Err(format!("{error}; write it as 500ms, 1s or 2min")),
+    }
 }
 
 fn parse_property(text: &str) -> Result<(String, String), String> {
@@ -168,7 +192,7 @@ pub(crate) struct ProduceArgs {
     /// How old the newest record shall be; with --shift-time.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) newest_age: std::time::Duration,
-    /// The records, one a line, JSON or text, plain or gzip; - is standard input.
+    /// The records, one a line, JSON or text, plain or gzip; - is standard input. Blank lines are left out and counted.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// One JSON object on standard output instead of words.

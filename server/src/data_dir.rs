@@ -9,9 +9,6 @@ use thermocline_schemas::time::{FixedClock, SystemClock};
 use thermocline_sinks::METADATA_FILE;
 use thermocline_sql::engine::existing_store;
 
-/// What `up` shows of itself for `status`, written beside the metadata every half second.
-pub(crate) const RUN_FILE: &str = "run.json";
-
 /// A data directory with its metadata store.
 #[derive(Debug)]
 pub(crate) struct DataDir {

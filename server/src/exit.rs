@@ -1,6 +1,7 @@
 //! Exit statuses, and how an error is printed: its chain, once, and the way out.
 
 use std::process::ExitCode;
+use thermocline_broker::BrokerError;
 use thermocline_pipelines::PipelineError;
 use thermocline_schemas::metadata::MetaError;
 use thermocline_sinks::SinkError;
@@ -11,8 +12,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const FENCED: u8 = 3;
 /// Topics are paused: most of their records are dead letters.
 pub(crate) const PAUSED: u8 = 4;
-/// Interrupted a second time.
-pub(crate) const INTERRUPTED: i32 = 130;
+/// Interrupted: a second time, or before `--once` had read everything.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints `error` and says with which status to end.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
@@ -25,6 +26,9 @@ pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
             eprintln!("  because: {message}");
             said = message;
         }
+    }
+    if let Some(broker) = error.chain().find_map(|cause| cause.downcast_ref::<BrokerError>()) {
+        eprintln!("  what to do: {}", broker.advice());
     }
     ExitCode::from(if is_fenced(error) { FENCED } else { FAILED })
 }

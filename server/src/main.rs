@@ -6,6 +6,7 @@ mod commands;
 mod data_dir;
 mod exit;
 mod report;
+mod run_file;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,9 +1,13 @@
 //! How answers and logs look.
 
 use crate::cli::{Format, LogFormat};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::util::display::FormatOptions;
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::time::Instant;
 use thermocline_sql::{Answer, Rows};
 use tracing_subscriber::EnvFilter;
 
@@ -15,7 +19,8 @@ pub(crate) fn start_logging(format: LogFormat, verbose: u8) {
         _ => "info,thermocline=debug,thermocline_pipelines=debug,thermocline_sinks=debug,thermocline_broker=debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
@@ -32,15 +37,40 @@ macro_rules! say {
 pub(crate) use say;
 
 /// Prints the rows of an answer to standard output: JSON and CSV as they come, a table when all are there.
-pub(crate) async fn print_answer(rows: Rows, format: Format) -> Result<()> {
+pub(crate) async fn print_answer(rows: Rows, format: Format, asked: Instant) -> Result<()> {
     match format {
-        Format::Table => print_table(&rows.collect().await?),
+        Format::Table => {
+            let answer = rows.collect().await?;
+            print_table(&answer)?;
+            let (rows, took) = (answer.rows() as u64, asked.elapsed().as_millis());
+            say!("{} {}, {took} ms", thousands(rows), if rows == 1 { "row" } else { "rows" });
+            Ok(())
+        }
         Format::Json => print_json_rows(rows).await,
         Format::Csv => print_csv(rows).await,
     }
 }
 
+/// An object of two fields with one name would lose one of them in every reader.
+fn names_differ(schema: &Schema) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for field in schema.fields() {
+        let name = field.name();
+        ensure!(names.insert(name), "two columns are called {name}, which JSON cannot hold; give one a name with AS");
+    }
+    Ok(())
+}
+
+/// A field of CSV is one value.
+fn is_flat(schema: &Schema) -> Result<()> {
+    let nested = schema.fields().iter().find(|field| field.data_type().is_nested());
+    let name = nested.map_or("", |field| field.name());
+    ensure!(nested.is_none(), "column {name} is a list or a struct, which CSV cannot hold; ask with --format json");
+    Ok(())
+}
+
 async fn print_json_rows(mut rows: Rows) -> Result<()> {
+    names_differ(&rows.schema())?;
     let mut writer = arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
         .build::<_, arrow::json::writer::LineDelimited>(std::io::stdout().lock());
@@ -51,6 +81,7 @@ async fn print_json_rows(mut rows: Rows) -> Result<()> {
 }
 
 async fn print_csv(mut rows: Rows) -> Result<()> {
+    is_flat(&rows.schema())?;
     let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(std::io::stdout().lock());
     // The header comes with the first batch, and there may be none.
     writer.write(&RecordBatch::new_empty(rows.schema()))?;

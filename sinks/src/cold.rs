@@ -14,7 +14,7 @@ use crate::SinkError;
 use crate::disk::{self, Columns, Durability, check_store, conformed, found_mark, key, mark_properties};
 use crate::error::Cause;
 use crate::read::canonical::Canonical;
-use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
+use crate::tier::{CommitOutcome, Found, FoundMark, Mark, Searched, Staged};
 use crate::warm::{parquet_properties, source_columns};
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -229,7 +229,9 @@ impl Cold {
         let catalog = self.catalog().await?;
         if self.exists(table).await?.is_some() {
             let searched = self.search(&mark.intent, None).await?;
-            return Ok(searched.found.map_or(CommitOutcome::Conflict, CommitOutcome::AlreadyCommitted));
+            return Ok(searched
+                .found
+                .map_or(CommitOutcome::Conflict, |found| CommitOutcome::AlreadyCommitted(found.version)));
         }
         let failed = |error: Cause| SinkError::store(format!("creating {table}"), error);
         let written = self.write_first_metadata(schema, mark).await.map_err(failed)?;
@@ -322,8 +324,8 @@ impl Cold {
 
     /// Adds columns, and appends nothing in the same commit: a scan uses the schema of the newest snapshot.
     pub async fn evolve(&self, schema: &TableSchema, mark: &Mark, at: &Searched) -> Result<CommitOutcome, SinkError> {
-        if let Some(version) = &at.found {
-            return Ok(CommitOutcome::AlreadyCommitted(version.clone()));
+        if let Some(found) = &at.found {
+            return Ok(CommitOutcome::AlreadyCommitted(found.version.clone()));
         }
         let table = &mark.intent.table;
         let head = self.at(table, &at.head.0).await?;
@@ -413,7 +415,7 @@ impl Cold {
             // The property outlives commits by others: the oldest metadata that still has it is the commit's own.
             if let Some(mark) = mark_of(&metadata) {
                 if mark.intent == id.number {
-                    searched.found = Some(TableVersion(at.clone()));
+                    searched.found = Some(Found { version: TableVersion(at.clone()), generation: mark.generation });
                 }
                 searched.newest_mark.get_or_insert(mark);
             }
@@ -434,8 +436,8 @@ impl Cold {
 
     /// Appends the staged files, or none.
     pub async fn commit(&self, mark: &Mark, payload: &[u8], at: &Searched) -> Result<CommitOutcome, SinkError> {
-        if let Some(version) = &at.found {
-            return Ok(CommitOutcome::AlreadyCommitted(version.clone()));
+        if let Some(found) = &at.found {
+            return Ok(CommitOutcome::AlreadyCommitted(found.version.clone()));
         }
         let table = &mark.intent.table;
         let head = self.at(table, &at.head.0).await?;
@@ -462,7 +464,8 @@ impl Cold {
         // What every version from `keep_from` on shows: its newest snapshot, with the manifests below.
         let mut shown = BTreeSet::new();
         for (path, _) in files.iter().filter(|(path, _)| metadata_number(path).is_some_and(|number| number >= from)) {
-            // A file that cannot be read belongs to a commit that did not happen.
+            std::fs::File::open(path).map_err(|error| failed(error.into()))?;
+            // A file that does not parse belongs to a commit that did not happen.
             let Ok(metadata) = self.metadata(table, &location(path)).await else { continue };
             if let Some(snapshot) = metadata.current_snapshot() {
                 shown.insert(snapshot.snapshot_id());

@@ -79,7 +79,7 @@ pub struct Committer {
     /// Tables that failed: how often, and when to try again.
     failing: Mutex<HashMap<TableId, (u32, EventTime)>>,
     /// One permit for each lane that may be worked on at the same time.
-    lanes: Semaphore,
+    pub(crate) lanes: Semaphore,
     /// Segments that could not be deleted yet.
     pub(crate) undeleted: Mutex<BTreeSet<String>>,
 }
@@ -269,7 +269,7 @@ impl Committer {
     }
 
     /// The right to work on lanes: of `wanted` as many as are free, at least one.
-    pub(crate) async fn lanes(&self, wanted: usize) -> SemaphorePermit<'_> {
+    pub(crate) async fn free_lanes(&self, wanted: usize) -> SemaphorePermit<'_> {
         let mut held = self.lanes.acquire().await.expect("nobody closes it");
         while held.num_permits() < wanted
             && let Ok(more) = self.lanes.try_acquire()

@@ -39,7 +39,7 @@ pub enum SinkError {
     /// The table is newer than the metadata store: it was restored from a backup, or the directory is the wrong one.
     #[error(
         "table {table} carries the mark of intent {} by generation {}, which the metadata store does not know; \
-         metadata.db is older than the table", newest.intent, newest.generation
+         metadata.db is older than the table: restore one as new as the tables, or begin with a new data directory", newest.intent, newest.generation
     )]
     Newer {
         /// The table.
@@ -48,7 +48,10 @@ pub enum SinkError {
         newest: FoundMark,
     },
     /// A version that the metadata store names cannot be opened.
-    #[error("version {version} of table {table} cannot be opened")]
+    #[error(
+        "version {version} of table {table} cannot be opened; restore files that were moved or deleted, or begin with a new \
+         data directory"
+    )]
     NoVersion {
         /// The table.
         table: TableId,
@@ -68,7 +71,7 @@ pub enum SinkError {
         source: Cause,
     },
     /// A segment is not what its index says.
-    #[error("segment {segment} is damaged: {what}")]
+    #[error("segment {segment} is damaged: {what}; restore the file, or begin with a new data directory")]
     Damaged {
         /// The segment.
         segment: String,

@@ -7,7 +7,7 @@
 use crate::SinkError;
 use crate::disk::{self, Columns, Durability, check_store, conformed, found_mark, key, mark_properties};
 use crate::read::canonical::Canonical;
-use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
+use crate::tier::{CommitOutcome, Found, FoundMark, Mark, Searched, Staged};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -149,7 +149,9 @@ impl Hot {
         let table = &mark.intent.table;
         if self.exists(table).await?.is_some() {
             let searched = self.search(&mark.intent, None).await?;
-            return Ok(searched.found.map_or(CommitOutcome::Conflict, CommitOutcome::AlreadyCommitted));
+            return Ok(searched
+                .found
+                .map_or(CommitOutcome::Conflict, |found| CommitOutcome::AlreadyCommitted(found.version)));
         }
         let columns = Columns::new(schema);
         let metadata = [
@@ -227,8 +229,8 @@ impl Hot {
 
     /// Adds columns of nulls: changes metadata alone.
     pub async fn evolve(&self, schema: &TableSchema, mark: &Mark, at: &Searched) -> Result<CommitOutcome, SinkError> {
-        if let Some(version) = &at.found {
-            return Ok(CommitOutcome::AlreadyCommitted(version.clone()));
+        if let Some(found) = &at.found {
+            return Ok(CommitOutcome::AlreadyCommitted(found.version.clone()));
         }
         let table = &mark.intent.table;
         let failed = |error: LanceError| SinkError::store(format!("adding columns to {table}"), error);
@@ -327,7 +329,7 @@ impl Hot {
                     // Whoever wrote it may have died before it was on disk.
                     let synced = self.sync_commit(table, &dataset).await;
                     synced.map_err(|error| SinkError::store(format!("syncing a commit of {table}"), error))?;
-                    searched.found = Some(version_of(&dataset));
+                    searched.found = Some(Found { version: version_of(&dataset), generation: mark.generation });
                 }
                 searched.newest_mark.get_or_insert(mark);
             }
@@ -349,8 +351,8 @@ impl Hot {
 
     /// Appends the staged fragments, or none.
     pub async fn commit(&self, mark: &Mark, payload: &[u8], at: &Searched) -> Result<CommitOutcome, SinkError> {
-        if let Some(version) = &at.found {
-            return Ok(CommitOutcome::AlreadyCommitted(version.clone()));
+        if let Some(found) = &at.found {
+            return Ok(CommitOutcome::AlreadyCommitted(found.version.clone()));
         }
         let table = &mark.intent.table;
         let operation = if payload.is_empty() {

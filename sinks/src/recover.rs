@@ -3,7 +3,7 @@
 //! Open intents first, then segments that no manifest names. What a table says is compared with what the metadata store
 //! says; where the table knows more, the process stops rather than starting over.
 
-use crate::committer::Committer;
+use crate::committer::{Committer, must_stop};
 use crate::disk::delete;
 use crate::tier::Searched;
 use crate::{SinkError, crash_point};
@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use thermocline_schemas::metadata::{Intent, IntentId, LastFlip};
 use thermocline_schemas::{Generation, TableId, Tier};
-use tracing::info;
+use tracing::{info, warn};
 
 /// What a start found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Recovered {
     pub finished: Vec<IntentId>,
     /// Intents whose payload the table refused: their rows are still staged.
     pub given_up: Vec<IntentId>,
+    /// Intents that cannot be finished for now: their tables are tried again later, like a rollup that fails.
+    pub left: Vec<IntentId>,
     /// Segments that no manifest names: deleted.
     pub orphans: usize,
 }
@@ -35,7 +37,7 @@ impl Committer {
     ///
     /// # Errors
     /// [`SinkError::Newer`] and [`SinkError::Foreign`] when the tables are not those of this store or know more than it,
-    /// and whatever keeps an intent from being finished.
+    /// and a metadata store that does not answer. A table that fails holds up no other.
     pub async fn recover(&self) -> Result<Recovered, SinkError> {
         let open = self.open_intents().await?;
         if let Err(error) = self.verify_tables(&open).await {
@@ -49,6 +51,7 @@ impl Committer {
                 Outcome::Dropped => &mut recovered.dropped,
                 Outcome::Finished => &mut recovered.finished,
                 Outcome::GivenUp => &mut recovered.given_up,
+                Outcome::Left => &mut recovered.left,
             };
             list.push(intent);
         }
@@ -56,20 +59,25 @@ impl Committer {
         recovered.orphans = self.sweep_segments().await?;
         info!(
             generation = %self.generation, dropped = recovered.dropped.len(), finished = recovered.finished.len(),
-            given_up = recovered.given_up.len(), orphans = recovered.orphans, "recovered"
+            given_up = recovered.given_up.len(), left = recovered.left.len(), orphans = recovered.orphans, "recovered"
         );
         Ok(recovered)
     }
 
     async fn finish_first(&self, intent: &Intent) -> Result<(IntentId, Outcome), SinkError> {
         let _gate = self.gate(&intent.id.table).await;
-        let outcome = if intent.payload.is_none() {
+        if intent.payload.is_none() {
             self.finish(intent).await?;
-            Outcome::Dropped
-        } else if self.settle_or_give_up(intent).await?.took_parts {
-            Outcome::Finished
-        } else {
-            Outcome::GivenUp
+            return Ok((intent.id.clone(), Outcome::Dropped));
+        }
+        let outcome = match self.settle_or_give_up(intent).await {
+            Ok(settled) if settled.took_parts => Outcome::Finished,
+            Ok(_) => Outcome::GivenUp,
+            Err(error) if must_stop(&error) || matches!(error, SinkError::Meta(_)) => return Err(error),
+            Err(error) => {
+                warn!(intent = %intent.id, error = &error as &dyn std::error::Error, "an intent stays open");
+                Outcome::Left
+            }
         };
         Ok((intent.id.clone(), outcome))
     }
@@ -169,6 +177,16 @@ enum Outcome {
     Dropped,
     Finished,
     GivenUp,
+    Left,
+}
+
+/// What lies in a folder that another run, which sweeps too, may just have deleted.
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The folders of runs before `generation`.
@@ -186,7 +204,7 @@ fn list_older(data_dir: &Path, generation: Generation) -> io::Result<Vec<String>
     let mut files = Vec::new();
     for run in older_runs(data_dir, generation)? {
         let folder = format!("staged/{run}");
-        for entry in fs::read_dir(data_dir.join(&folder))? {
+        for entry in entries(&data_dir.join(&folder))? {
             if let Some(name) = entry?.file_name().to_str() {
                 files.push(format!("{folder}/{name}"));
             }
@@ -198,7 +216,7 @@ fn list_older(data_dir: &Path, generation: Generation) -> io::Result<Vec<String>
 fn remove_empty(data_dir: &Path, generation: Generation) -> io::Result<()> {
     for run in older_runs(data_dir, generation)? {
         let folder = data_dir.join("staged").join(run.to_string());
-        if fs::read_dir(&folder)?.next().is_none() {
+        if entries(&folder)?.next().is_none() {
             // Somebody may have written meanwhile: then it is not empty, and stays.
             let _ = fs::remove_dir(&folder);
         }

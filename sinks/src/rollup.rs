@@ -229,7 +229,7 @@ impl Committer {
     async fn write(&self, schema: &TableSchema, intent: &Intent) -> Result<Vec<u8>, SinkError> {
         let table = &intent.id.table;
         let embedder = self.stores.embedder.as_ref().filter(|_| table.tier == Tier::Hot);
-        let mut free = self.lanes(lanes::wanted(&intent.parts, self.lane_bytes)).await;
+        let mut free = self.free_lanes(lanes::wanted(&intent.parts, self.lane_bytes)).await;
         let source = merge::Source::new(&self.stores.data_dir, schema, embedder);
         let lanes = lanes::lanes(&intent.parts, free.num_permits());
         // Uneven parts make fewer lanes than there might be.

@@ -41,8 +41,17 @@ pub struct Searched {
     pub head: TableVersion,
     /// The newest mark in the table, whoever made it.
     pub newest_mark: Option<FoundMark>,
-    /// The version that carries the intent's mark, if there is one.
-    pub found: Option<TableVersion>,
+    /// Where the intent's mark is, if it is there.
+    pub found: Option<Found>,
+}
+
+/// The version with an intent's mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The version.
+    pub version: TableVersion,
+    /// The run that committed it.
+    pub generation: Generation,
 }
 
 /// A mark as it was read from a table.

@@ -7,7 +7,7 @@ use crate::SinkError;
 use crate::disk::{self, Columns, Durability, check_store, conformed, found_mark, key, mark_properties};
 use crate::error::Cause;
 use crate::read::canonical::Canonical;
-use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged};
+use crate::tier::{CommitOutcome, Found, FoundMark, Mark, Searched, Staged};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -186,7 +186,9 @@ impl Warm {
         let table = &mark.intent.table;
         if self.exists(table).await?.is_some() {
             let searched = self.search(&mark.intent, None).await?;
-            return Ok(searched.found.map_or(CommitOutcome::Conflict, CommitOutcome::AlreadyCommitted));
+            return Ok(searched
+                .found
+                .map_or(CommitOutcome::Conflict, |found| CommitOutcome::AlreadyCommitted(found.version)));
         }
         let failed = format!("creating {table}");
         std::fs::create_dir_all(self.folder(&table.name)).map_err(|error| SinkError::store(failed.clone(), error))?;
@@ -271,8 +273,8 @@ impl Warm {
 
     /// Adds columns: a new schema in the log, no file is touched.
     pub async fn evolve(&self, schema: &TableSchema, mark: &Mark, at: &Searched) -> Result<CommitOutcome, SinkError> {
-        if let Some(version) = &at.found {
-            return Ok(CommitOutcome::AlreadyCommitted(version.clone()));
+        if let Some(found) = &at.found {
+            return Ok(CommitOutcome::AlreadyCommitted(found.version.clone()));
         }
         let table = &mark.intent.table;
         let delta = self.at(table, &at.head).await?;
@@ -374,7 +376,8 @@ impl Warm {
                     if mark.intent == id.number {
                         // Whoever wrote it may have died before it was on disk.
                         self.sync_commit(table, version).await.map_err(|error| failed(error.into()))?;
-                        searched.found = Some(TableVersion(version.to_string()));
+                        let version = TableVersion(version.to_string());
+                        searched.found = Some(Found { version, generation: mark.generation });
                     }
                     searched.newest_mark.get_or_insert(mark);
                 }
@@ -392,8 +395,8 @@ impl Warm {
 
     /// Adds the staged files, or none.
     pub async fn commit(&self, mark: &Mark, payload: &[u8], at: &Searched) -> Result<CommitOutcome, SinkError> {
-        if let Some(version) = &at.found {
-            return Ok(CommitOutcome::AlreadyCommitted(version.clone()));
+        if let Some(found) = &at.found {
+            return Ok(CommitOutcome::AlreadyCommitted(found.version.clone()));
         }
         let table = &mark.intent.table;
         let adds = decode(table, payload)?;

@@ -1,5 +1,6 @@
 //! What can go wrong with a question.
 
+use crate::mistakes;
 use datafusion::error::DataFusionError;
 use thermocline_schemas::SchemaError;
 use thermocline_schemas::metadata::MetaError;
@@ -17,14 +18,14 @@ pub enum SqlError {
     /// The statement is no SQL, or asks for what is not there.
     #[error("{message}")]
     Statement {
-        /// What is wrong, and near misses.
+        /// What is wrong, with near misses or the line of SQL.
         message: String,
     },
     /// Running the plan failed.
     #[error("the query failed")]
     Query(#[source] DataFusionError),
     /// There is no data here.
-    #[error("{path} holds no data of Thermocline; `thermocline up --data {path}` makes it")]
+    #[error("{path} holds no data of Thermocline; `thermocline up --data {}` makes it", shell_word(.path))]
     NoData {
         /// The data directory.
         path: String,
@@ -47,10 +48,36 @@ impl SqlError {
     /// Sorts an error of the planner from one of a running plan.
     pub(crate) fn of(error: DataFusionError) -> Self {
         match error.find_root() {
-            DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => {
-                SqlError::Statement { message: error.strip_backtrace() }
+            root @ (DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..)) => {
+                SqlError::Statement { message: mistakes::words(root) }
             }
             _ => SqlError::Query(error),
         }
+    }
+}
+
+/// `text` as one word of a POSIX shell, quoted where it would not be one as it is.
+fn shell_word(text: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@%:,=".contains(char);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_makes_data_can_be_pasted() {
+        let said = |path: &str| SqlError::NoData { path: path.to_owned() }.to_string();
+        assert_eq!(
+            said("/srv/d-1"),
+            "/srv/d-1 holds no data of Thermocline; `thermocline up --data /srv/d-1` makes it"
+        );
+        assert!(said("/srv/my data").ends_with("; `thermocline up --data '/srv/my data'` makes it"));
+        assert!(said("it's").ends_with(r"; `thermocline up --data 'it'\''s'` makes it"));
     }
 }

@@ -1,13 +1,16 @@
 //! Asking: a session over all logical tables at one cut.
 //!
-//! [`engine`] opens a data directory beside a run or alone; [`session`] pins a cut and shows its tables; [`guard`] lets only
-//! plans through that read; [`system_tables`] shows what the metadata store knows; [`verify`] recounts everything.
+//! [`engine`] opens a data directory beside a run or alone; [`session`] pins a cut and shows its tables; `statement`
+//! parses what is asked, [`guard`] lets only through what reads, `mistakes` says what is wrong with it;
+//! [`system_tables`] shows what the metadata store knows; [`verify`] recounts everything.
 
 pub mod engine;
 mod error;
 mod functions;
 pub mod guard;
+mod mistakes;
 pub mod session;
+mod statement;
 pub mod system_tables;
 pub mod verify;
 

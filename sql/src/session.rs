@@ -1,33 +1,36 @@
 //! A session: every logical table in one catalog, at one cut.
 
 use crate::functions::Functions;
-use crate::{SqlError, guard, system_tables};
+use crate::mistakes::{self, Known};
+use crate::{SqlError, guard, statement, system_tables};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::ScalarUDF;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use thermocline_schemas::metadata::{CutView, Gap, Meta};
 use thermocline_schemas::table::{DEAD_LETTERS, system};
 use thermocline_sinks::formats::Formats;
 use thermocline_sinks::read::{PinnedReader, events};
 
 /// The one catalog.
-const CATALOG: &str = "thermocline";
+pub(crate) const CATALOG: &str = "thermocline";
 /// The schema that holds the domains. A table inside a domain, `metrics.clicks`, lies in a schema of the domain's name.
-const PUBLIC: &str = "public";
+pub(crate) const PUBLIC: &str = "public";
 /// The view over all domains.
 const EVENTS: &str = "events";
 
 /// All tables at one cut, pinned for as long as the session lives.
 pub struct Session {
     context: SessionContext,
-    /// The same, with `_embedding` shown: what a statement that names it is planned against.
-    with_embedding: SessionContext,
+    /// The same, with `_embedding` shown: what a statement that names it is planned against. Made for the first that
+    /// does.
+    with_embedding: OnceLock<SessionContext>,
+    functions: Vec<Arc<ScalarUDF>>,
     pinned: PinnedReader,
     gaps: Vec<Gap>,
 }
@@ -101,8 +104,7 @@ impl Session {
         let gaps = meta.gaps().await?;
         let functions = functions.at(pinned.view());
         let context = context(&pinned, &gaps, &functions, false)?;
-        let with_embedding = self::context(&pinned, &gaps, &functions, true)?;
-        Ok(Self { context, with_embedding, pinned, gaps })
+        Ok(Self { context, with_embedding: OnceLock::new(), functions, pinned, gaps })
     }
 
     /// What the session sees.
@@ -135,11 +137,39 @@ impl Session {
     /// # Errors
     /// As [`Session::query`]; an error may also come in the stead of a batch.
     pub async fn stream(&self, sql: &str) -> Result<Rows, SqlError> {
-        let context = if sql.contains(system::EMBEDDING) { &self.with_embedding } else { &self.context };
-        let plan = context.state().create_logical_plan(sql).await.map_err(SqlError::of)?;
+        let asked = statement::parse(sql)?;
+        guard::only_questions(&asked.statement)?;
+        let state = self.context(asked.names(system::EMBEDDING))?.state();
+        let mistake = |error| mistakes::of_plan(error, || self.tables());
+        let plan = state.statement_to_plan(asked.statement).await.map_err(mistake)?;
         guard::only_reads(&plan)?;
-        let frame = context.execute_logical_plan(plan).await.map_err(SqlError::of)?;
-        frame.execute_stream().await.map(Rows).map_err(SqlError::of)
+        // Constants are worked out here: a date that is none is a mistake of the statement.
+        let plan = state.optimize(&plan).map_err(mistake)?;
+        let plan = state.query_planner().create_physical_plan(&plan, &state).await.map_err(SqlError::of)?;
+        execute_stream(plan, state.task_ctx()).map(Rows).map_err(SqlError::of)
+    }
+
+    fn context(&self, embedding: bool) -> Result<&SessionContext, SqlError> {
+        if !embedding {
+            return Ok(&self.context);
+        }
+        if let Some(made) = self.with_embedding.get() {
+            return Ok(made);
+        }
+        let made = context(&self.pinned, &self.gaps, &self.functions, true)?;
+        Ok(self.with_embedding.get_or_init(|| made))
+    }
+
+    /// All tables, by schema and name.
+    fn tables(&self) -> Vec<Known> {
+        let catalog = self.context.catalog(CATALOG).expect("the session makes its default catalog");
+        let mut names = vec![];
+        for place in catalog.schema_names() {
+            let schema = catalog.schema(&place);
+            names.extend(schema.iter().flat_map(|schema| schema.table_names()).map(|name| (place.clone(), name)));
+        }
+        names.sort();
+        names.iter().map(|(place, name)| Known::table(place, name)).collect()
     }
 }
 

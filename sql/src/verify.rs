@@ -8,15 +8,12 @@ use arrow::array::{Array, RecordBatch};
 use roaring::RoaringTreemap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use thermocline_schemas::columns;
 use thermocline_schemas::metadata::{Branch, BranchId, Counts, CutView, Gap};
 use thermocline_schemas::table::{DEAD_LETTERS, system};
+use thermocline_schemas::{Epoch, columns};
 
 /// So many places are listed; all are counted.
 const MOST_LISTED: usize = 100;
-
-/// Stands for no branch: branches are numbered from 1.
-const BEFORE_BRANCHES: BranchId = BranchId(0);
 
 /// The recount.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -89,27 +86,8 @@ pub struct VerifiedBranch {
     pub figures: Figures,
 }
 
-/// Which branch, or which source before the branches, wrote what: offsets by place.
+/// Which branch wrote what: offsets by place.
 type Offsets<K> = BTreeMap<(K, String, i32), RoaringTreemap>;
-
-/// Who wrote a row: a branch, or its source before the branches.
-enum Found {
-    Branch(BranchId),
-    Source(String),
-}
-
-impl Found {
-    fn key(&self) -> String {
-        match self {
-            Found::Branch(branch) => format!("branch {branch}"),
-            Found::Source(source) => format!("source {source}"),
-        }
-    }
-}
-
-fn source_of(view: &CutView, id: BranchId) -> &str {
-    view.branches.iter().find(|branch| branch.id == id).map_or("", |branch| &branch.identity.source)
-}
 
 /// What should be there: the cut, and where its logs have holes.
 struct Expected<'a> {
@@ -122,15 +100,14 @@ struct Expected<'a> {
 struct Scanned {
     /// Rows, by branch and ordinal.
     rows: Offsets<(BranchId, i32)>,
-    /// Dead letters of one branch.
+    /// Dead letters, by branch. What could not be decoded counts in each branch that its source had then.
     dead: Offsets<BranchId>,
-    /// Dead letters from before the branches, by source: they count in each of its branches.
-    undecoded: Offsets<String>,
+    /// Dead letters of sources that had no branch then, by source.
+    strays: BTreeMap<String, u64>,
     /// Offsets that were found again, by branch, though nobody has asked for it.
     duplicates: BTreeMap<BranchId, u64>,
-    /// Records that were found again because `reset-offsets` had them read again: by branch, or by source before the
-    /// branches.
-    again: BTreeMap<(String, String, i32), u64>,
+    /// Records that were found again because `reset-offsets` had them read again.
+    again: BTreeMap<(BranchId, String, i32), u64>,
     problems: Vec<String>,
 }
 
@@ -143,7 +120,7 @@ pub async fn verify(session: &Session) -> Result<Verified, SqlError> {
     let mut scanned = Scanned::default();
     for table in &session.view().tables {
         let dead = table.name.as_str() == DEAD_LETTERS;
-        let more = if dead { "source" } else { system::ORDINAL };
+        let more = if dead { "source, _epoch" } else { system::ORDINAL };
         let name = table.name.as_str().replace('.', "\".\"");
         let sql = format!("SELECT _branch, _topic, _partition, _offset, {more} FROM \"{name}\"");
         let mut rows = session.stream(&sql).await?;
@@ -163,13 +140,7 @@ impl Scanned {
             let branch = BranchId(branches.value(row));
             let key = ((branch, ordinals.value(row)), topics.value(row).to_owned(), partitions.value(row));
             if !self.rows.entry(key).or_default().insert(offsets.value(row) as u64) {
-                self.twice(
-                    expected,
-                    Found::Branch(branch),
-                    topics.value(row),
-                    partitions.value(row),
-                    offsets.value(row),
-                );
+                self.twice(expected, branch, topics.value(row), partitions.value(row), offsets.value(row));
             }
         }
         Ok(())
@@ -178,40 +149,38 @@ impl Scanned {
     fn dead_letters(&mut self, expected: &Expected<'_>, batch: &RecordBatch) -> Result<(), SqlError> {
         let (branches, topics) = (columns::int32(batch, system::BRANCH)?, columns::text(batch, system::TOPIC)?);
         let (partitions, sources) = (columns::int32(batch, system::PARTITION)?, columns::text(batch, "source")?);
-        let offsets = columns::int64(batch, system::OFFSET)?;
+        let (offsets, epochs) = (columns::int64(batch, system::OFFSET)?, columns::int64(batch, system::EPOCH)?);
         for row in 0..batch.num_rows() {
             let (topic, partition, offset) = (topics.value(row), partitions.value(row), offsets.value(row));
-            let branch = branches.is_valid(row).then(|| BranchId(branches.value(row)));
-            let new = match branch {
-                Some(branch) => {
-                    self.dead.entry((branch, topic.to_owned(), partition)).or_default().insert(offset as u64)
-                }
-                None => {
-                    let key = (sources.value(row).to_owned(), topic.to_owned(), partition);
-                    self.undecoded.entry(key).or_default().insert(offset as u64)
-                }
+            let (source, epoch) = (sources.value(row), Epoch(epochs.value(row) as u64));
+            let of_branches: Vec<BranchId> = if branches.is_valid(row) {
+                vec![BranchId(branches.value(row))]
+            } else {
+                let read_it = |branch: &&Branch| branch.identity.source == source && branch.read_in(epoch);
+                expected.view.branches.iter().filter(read_it).map(|branch| branch.id).collect()
             };
-            if !new {
-                let found = branch.map_or_else(|| Found::Source(sources.value(row).to_owned()), Found::Branch);
-                self.twice(expected, found, topic, partition, offset);
+            if of_branches.is_empty() {
+                *self.strays.entry(source.to_owned()).or_default() += 1;
+            }
+            for branch in of_branches {
+                if !self.dead.entry((branch, topic.to_owned(), partition)).or_default().insert(offset as u64) {
+                    self.twice(expected, branch, topic, partition, offset);
+                }
             }
         }
         Ok(())
     }
 
     /// An offset that was there already. Where somebody had it read again, that is as it should be.
-    fn twice(&mut self, expected: &Expected<'_>, found: Found, topic: &str, partition: i32, offset: i64) {
-        let source = match &found {
-            Found::Source(source) => source.clone(),
-            Found::Branch(id) => source_of(expected.view, *id).to_owned(),
-        };
-        let covers = |gap: &&Gap| gap.kind == "again" && gap.offsets.contains(&offset);
+    fn twice(&mut self, expected: &Expected<'_>, branch: BranchId, topic: &str, partition: i32, offset: i64) {
+        let known = expected.view.branches.iter().find(|known| known.id == branch);
+        let source = known.map_or("", |branch| &branch.identity.source);
         let here = |gap: &&Gap| gap.source == source && gap.topic == topic && gap.partition == partition;
-        if expected.gaps.iter().filter(here).any(|gap| covers(&gap)) {
-            *self.again.entry((found.key(), topic.to_owned(), partition)).or_default() += 1;
+        let covers = |gap: &Gap| gap.kind == "again" && gap.offsets.contains(&offset);
+        if expected.gaps.iter().filter(here).any(covers) {
+            *self.again.entry((branch, topic.to_owned(), partition)).or_default() += 1;
             return;
         }
-        let branch = if let Found::Branch(branch) = found { branch } else { BEFORE_BRANCHES };
         *self.duplicates.entry(branch).or_default() += 1;
         if self.problems.len() < MOST_LISTED {
             self.problems.push(format!("{topic}/{partition}@{offset} is there more than once, in branch {branch}"));
@@ -221,27 +190,16 @@ impl Scanned {
     /// Rows and dead letters that say they come from a branch or a source that nobody knows.
     fn list_strays(&mut self, view: &CutView) {
         let branches: BTreeSet<BranchId> = view.branches.iter().map(|branch| branch.id).collect();
-        let sources: BTreeSet<&str> = view.branches.iter().map(|branch| branch.identity.source.as_str()).collect();
         let rows = self.rows.iter().map(|(((branch, _), ..), offsets)| (*branch, offsets));
         let dead = self.dead.iter().map(|((branch, ..), offsets)| (*branch, offsets));
         let mut strays: BTreeMap<String, u64> = BTreeMap::new();
         for (branch, offsets) in rows.chain(dead).filter(|(branch, _)| !branches.contains(branch)) {
             *strays.entry(format!("branch {branch}")).or_default() += offsets.len();
         }
-        for ((source, ..), offsets) in
-            self.undecoded.iter().filter(|((source, ..), _)| !sources.contains(source.as_str()))
-        {
-            *strays.entry(format!("source {source}")).or_default() += offsets.len();
-        }
-        let told =
-            strays.into_iter().map(|(whose, count)| format!("{count} records are of {whose}, which is not known"));
+        let sources = self.strays.iter().map(|(source, count)| (format!("source {source}"), *count));
+        let told = strays.into_iter().chain(sources);
+        let told = told.map(|(whose, count)| format!("{count} records are of {whose}, which is not known"));
         self.problems.extend(told);
-    }
-
-    /// How many records of a branch in one partition were found again because they were read again.
-    fn again_of(&self, branch: &Branch, topic: &str, partition: i32) -> u64 {
-        let of = |found: Found| self.again.get(&(found.key(), topic.to_owned(), partition)).copied().unwrap_or(0);
-        of(Found::Branch(branch.id)) + of(Found::Source(branch.identity.source.clone()))
     }
 
     /// The offsets of a branch's rows in one partition, whatever their ordinal.
@@ -251,14 +209,6 @@ impl Scanned {
         };
         let mut all = RoaringTreemap::new();
         self.rows.iter().filter(|(key, _)| mine(key)).for_each(|(_, offsets)| all |= offsets);
-        all
-    }
-
-    fn dead_of(&self, branch: &Branch, topic: &str, partition: i32) -> RoaringTreemap {
-        let mut all = RoaringTreemap::new();
-        let own = self.dead.get(&(branch.id, topic.to_owned(), partition));
-        let before = self.undecoded.get(&(branch.identity.source.clone(), topic.to_owned(), partition));
-        own.into_iter().chain(before).for_each(|offsets| all |= offsets);
         all
     }
 }
@@ -280,11 +230,10 @@ fn judge(expected: &Expected<'_>, mut scanned: Scanned) -> Verified {
             branch: branch.id,
             source: branch.identity.source.clone(),
             target: branch.identity.target.clone(),
-            live: branch.live,
+            live: branch.is_live(),
             figures,
         });
     }
-    verified.domains.duplicates += scanned.duplicates.get(&BEFORE_BRANCHES).copied().unwrap_or_default();
     verified.problems = scanned.problems;
     verified.ok = verified.problems.is_empty();
     verified
@@ -298,7 +247,7 @@ fn partitions_of(view: &CutView, branch: &Branch, scanned: &Scanned) -> Vec<(Str
     }
     let rows = scanned.rows.keys().filter(|((id, _), ..)| *id == branch.id).map(|(_, topic, at)| (topic, at));
     let dead = scanned.dead.keys().filter(|(id, ..)| *id == branch.id).map(|(_, topic, at)| (topic, at));
-    let read = view.progress.iter().filter(|it| branch.live && it.source == branch.identity.source);
+    let read = view.progress.iter().filter(|it| branch.is_live() && it.source == branch.identity.source);
     let read = read.map(|it| (&it.topic, &it.partition));
     for (topic, partition) in rows.chain(dead).chain(read) {
         all.entry((topic.clone(), *partition)).or_default();
@@ -315,8 +264,10 @@ fn judge_partition(
     counts: &Counts,
     scanned: &mut Scanned,
 ) -> Figures {
-    let (rows, dead) = (scanned.rows_of(branch.id, topic, partition), scanned.dead_of(branch, topic, partition));
-    let again = scanned.again_of(branch, topic, partition);
+    let place = (branch.id, topic.to_owned(), partition);
+    let rows = scanned.rows_of(branch.id, topic, partition);
+    let dead = scanned.dead.get(&place).cloned().unwrap_or_default();
+    let again = scanned.again.get(&place).copied().unwrap_or_default();
     // Read again, a record may well have become something else the second time.
     let both =
         if again > 0 || was_read_again(expected, branch, topic, partition) { 0 } else { rows.intersection_len(&dead) };
@@ -382,7 +333,7 @@ fn holes(
     let here =
         |source: &str, at: &str, number: i32| source == branch.identity.source && at == topic && number == partition;
     let progress = expected.view.progress.iter().find(|it| here(&it.source, &it.topic, it.partition));
-    let Some(progress) = progress.filter(|_| branch.live) else { return RoaringTreemap::new() };
+    let Some(progress) = progress.filter(|_| branch.is_live()) else { return RoaringTreemap::new() };
     let started_at = branch.started_at.iter().find(|(at, number, _)| at == topic && *number == partition);
     let first = started_at.map_or(progress.first_offset, |(.., offset)| progress.first_offset.max(*offset));
     let edge = |offset: i64| u64::try_from(offset).unwrap_or_default();

@@ -6,7 +6,10 @@ use thermocline_tests::{Broker, Site, on_both_brokers, unique, wait_until};
 const DEAD: usize = 12_000;
 const GOOD: usize = 3_000;
 
-on_both_brokers!(a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume,);
+on_both_brokers!(
+    a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume,
+    a_topic_resumes_while_up_runs,
+);
 
 fn a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume(broker: &Broker) {
     let prefix = unique("breaker");
@@ -57,12 +60,10 @@ fn a_topic_of_dead_letters_pauses_survives_a_restart_and_goes_on_after_resume(br
     assert_eq!(site.verify()["dead_letters"], DEAD);
 }
 
-#[test]
-fn a_topic_resumes_while_up_runs() {
-    let broker = Broker::embedded();
+fn a_topic_resumes_while_up_runs(broker: &Broker) {
     let topic = broker.topic("resume", 1);
     broker.produce_lines(&topic, (0..11_000).map(|n| format!("{{{n}")));
-    let site = Site::reading(&broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=50ms");
+    let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=50ms");
     let patience = Duration::from_secs(60);
     let up = thermocline_tests::Running::start(site.up().announce("topic paused"));
     wait_until("the data directory", patience, || site.data().join("run.json").exists());

@@ -151,12 +151,16 @@ fn check_refuses_with_line_column_reason_and_status_1() {
     }
 }
 
-on_both_brokers!(produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input,);
+on_both_brokers!(
+    produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input,
+    answers_come_as_table_json_and_csv,
+    metadata_that_is_older_than_the_tables_stops_the_run,
+);
 
 fn produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input(broker: &Broker) {
     let site = Site::reading(broker);
-    let lines = ["{\"id\":\"a\",\"n\":{\"m\":7}}", "plain text", "", "[1,2]"];
-    let text = lines.join("\n") + "\n";
+    let lines = ["{\"id\":\"a\",\"n\":{\"m\":7}}", "plain text", "[1,2]"];
+    let text = lines.join("\n\n") + "\n \r\n";
     let file = site.file("records.jsonl", &text);
     let mut gzip = GzEncoder::new(vec![], Compression::fast());
     gzip.write_all(text.as_bytes()).expect("memory takes it");
@@ -165,19 +169,21 @@ fn produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input(broker: &Brok
     let produce = || Command::new("produce").args(["--kafka", broker.bootstrap(), "--topic", &topic]);
 
     let first = produce().args(["--partitions", "3", "--partition", "1"]).arg(&file).json();
-    assert_eq!((&first["records"], &first["created"]), (&4.into(), &true.into()), "{first:#}");
-    produce().args(["--partition", "2"]).arg("-").stdin(text.clone()).ok();
+    assert_eq!((&first["records"], &first["created"]), (&3.into(), &true.into()), "{first:#}");
+    assert_eq!(first["blank_lines"], 3, "{first:#}");
+    let said = produce().args(["--partition", "2"]).arg("-").stdin(text.clone()).ok();
+    assert!(said.stdout.contains("3 records to ") && said.stdout.contains(", 3 blank lines left out"), "{said}");
     let packed = site.data();
     std::fs::create_dir_all(&packed).expect("a folder can be made");
     std::fs::write(packed.join("records.jsonl.gz"), &gzip).expect("a file can be written");
     produce().args(["--partition", "0", "--key-field", "n.m"]).arg(packed.join("records.jsonl.gz")).ok();
     let again = produce().args(["--partition", "0"]).arg("-").stdin(gzip).json();
-    assert_eq!((&again["records"], &again["created"]), (&4.into(), &false.into()), "{again:#}");
+    assert_eq!((&again["records"], &again["created"]), (&3.into(), &false.into()), "{again:#}");
 
     let log = consume_all(broker, &topic);
-    assert_eq!(log.len(), 16);
+    assert_eq!(log.len(), 12);
     for (number, (partition, offset, record)) in log.iter().enumerate() {
-        let line = lines[number % 4];
+        let line = lines[number % 3];
         assert_eq!(record.payload.as_deref().unwrap_or_default(), line.as_bytes(), "{topic}/{partition}@{offset}");
     }
     assert_eq!(log[0].2.key.as_deref(), Some(&b"7"[..]), "the key is a field of the record");
@@ -185,12 +191,10 @@ fn produce_takes_lines_plain_or_gzip_from_a_file_or_standard_input(broker: &Brok
     assert_eq!(log.iter().map(|(partition, ..)| *partition).max(), Some(2), "three partitions, as was said");
 }
 
-#[test]
-fn answers_come_as_table_json_and_csv() {
-    let broker = Broker::embedded();
+fn answers_come_as_table_json_and_csv(broker: &Broker) {
     let topic = broker.topic("formats", 1);
     broker.produce_lines(&topic, ["{\"text\":\"a, \\\"b\\\"\",\"author\":\"ann\"}", "{\"text\":\"c\"}"]);
-    let site = Site::reading(&broker).routing(&topic).rule("*", "chat");
+    let site = Site::reading(broker).routing(&topic).rule("*", "chat");
     site.up_once();
     let sql = "SELECT _offset, text, author FROM chat ORDER BY 1";
     let ask = |format: &str, sql: &str| site.command("sql").args(["--format", format, sql]).ok().stdout;
@@ -220,12 +224,10 @@ fn answers_come_as_table_json_and_csv() {
     }
 }
 
-#[test]
-fn metadata_that_is_older_than_the_tables_stops_the_run() {
-    let broker = Broker::embedded();
+fn metadata_that_is_older_than_the_tables_stops_the_run(broker: &Broker) {
     let topic = broker.topic("taken", 1);
     broker.produce_lines(&topic, (0..50).map(|n| format!("{{\"text\":\"say {n}\"}}")));
-    let site = Site::reading(&broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=50ms");
+    let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=50ms");
     site.up_once();
     site.verify();
     // An old copy of the metadata beside newer tables must not pass for the truth.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use thermocline_tests::{Done, Site, micros_of, now, repository};
+use thermocline_tests::{Done, Site, micros_of, now, repository, wait_until};
 
 /// In µs.
 const HOUR: i64 = 3_600_000_000;
@@ -141,10 +141,35 @@ fn old_records_are_an_hour_old_or_as_old_as_they_were(site: &Site) {
 
 #[test]
 fn demo_empties_no_directory_that_is_not_its_own() {
-    let site = Site::with_own_broker();
-    let mine = site.file("data/mine.txt", "kept");
-    demo(&site).ended_with(1).says(&["something else than a demo", "--data"]);
-    assert!(mine.exists());
+    // Somebody else's, under names of the demo's too.
+    for name in ["mine.txt", "demo/mine.txt", ".thermocline-demo/mine.txt", ".thermocline-demo"] {
+        let site = Site::with_own_broker();
+        let mine = site.file(&format!("data/{name}"), "kept");
+        demo(&site).ended_with(1).says(&["something else than a demo", "--data"]);
+        assert_eq!(std::fs::read_to_string(&mine).ok().as_deref(), Some("kept"), "{name}");
+    }
+}
+
+#[test]
+fn demo_empties_no_directory_in_which_something_runs() {
+    let site = Site::with_own_broker().rule("said", "chat").flag("--epoch-interval=200ms");
+    let mark = site.file("data/.thermocline-demo", "`thermocline demo` may empty this directory\n");
+    let mut up = site.start();
+    let broker = up.own_broker();
+    broker.create("said", 1);
+    broker.produce_lines("said", ["{\"text\":\"hello\"}"]);
+    // A run shows itself twice a second.
+    wait_until("the run and its row", Duration::from_secs(60), || {
+        site.data().join("run.json").exists() && site.number("SELECT count(*) FROM chat") == 1
+    });
+    let pid = format!("process {}", up.pid());
+    demo(&site).ended_with(1).says(&[&pid, "is running in", &site.data().display().to_string()]);
+    assert!(mark.exists() && up.is_running());
+    assert_eq!(site.number("SELECT count(*) FROM chat"), 1);
+    broker.produce_lines("said", ["{\"text\":\"and on\"}"]);
+    wait_until("another row", Duration::from_secs(60), || site.number("SELECT count(*) FROM chat") == 2);
+    up.stop();
+    assert_eq!(site.verify()["rows"], 2);
 }
 
 #[test]

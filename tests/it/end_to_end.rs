@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use thermocline_tests::{Broker, Record, Site, demo_lines, micros_of, on_both_brokers, unique, wait_for, wait_until};
+use thermocline_tests::{
+    Broker, Record, Running, Site, demo_lines, micros_of, on_both_brokers, unique, wait_for, wait_until,
+};
 
 const DAY: i64 = 86_400_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,63 +37,114 @@ on_both_brokers!(
     every_record_is_one_row_in_its_domain_and_tier,
     topics_and_partitions_that_appear_are_picked_up_while_it_runs,
     several_inserts_filters_and_expressions_add_up_by_branch,
+    ctrl_c_finishes_the_open_epoch_and_prints_rows_by_domain_and_tier,
+    a_run_that_reads_once_ends_while_producers_write_on,
+    a_run_that_reads_once_and_is_interrupted_says_so_and_the_next_one_reads_the_rest,
 );
 
+/// Records of four kinds, of which it is known where they belong.
+struct Workload {
+    prefix: String,
+    /// Of 2014 and of 2015: the day after the newest one, they are hot, warm and cold.
+    readings: Vec<String>,
+    questions: Vec<String>,
+    requests: Vec<String>,
+    /// No rule settles where these belong.
+    accounts: Vec<String>,
+    /// The day after the newest reading.
+    now: i64,
+    /// The readings by tier.
+    tiers: BTreeMap<String, i64>,
+}
+
+impl Workload {
+    /// Writes all of it, to a topic for each kind.
+    fn produced(broker: &Broker) -> Self {
+        let readings: Vec<String> = [demo_lines("cloud.readings", 800), demo_lines("road.sensors", 6_000)].concat();
+        let times: Vec<i64> =
+            readings.iter().map(|line| micros_of(field(line, "timestamp").as_str().expect("a time"))).collect();
+        let now = times.iter().max().expect("there are readings") + DAY;
+        let mut tiers: BTreeMap<String, i64> = BTreeMap::new();
+        for time in &times {
+            *tiers.entry(tier(now - time).to_owned()).or_default() += 1;
+        }
+        assert_eq!(tiers.len(), 3, "the readings should fall into all tiers: {tiers:?}");
+        let (questions, requests) = (demo_lines("bank.questions", 600), demo_lines("edge.requests", 400));
+        let accounts = demo_lines("crm.accounts", 500);
+        let workload = Self { prefix: unique("e2e"), readings, questions, requests, accounts, now, tiers };
+        for (name, lines) in [
+            ("readings", &workload.readings),
+            ("questions", &workload.questions),
+            ("requests", &workload.requests),
+            ("free", &workload.accounts),
+        ] {
+            broker.create(&workload.topic(name), 3);
+            broker.produce_lines(&workload.topic(name), lines);
+        }
+        workload
+    }
+
+    fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// All its records.
+    fn records(&self) -> i64 {
+        let kinds = [&self.readings, &self.questions, &self.requests, &self.accounts];
+        kinds.iter().map(|lines| lines.len() as i64).sum()
+    }
+
+    fn site(&self, broker: &Broker) -> Site {
+        let site = Site::reading(broker).routing(&format!("{}.*", self.prefix)).at(self.now);
+        let domains = [("readings", "metrics"), ("questions", "chat"), ("requests", "logs")];
+        domains.into_iter().fold(site, |site, (name, domain)| site.rule(&self.topic(name), domain))
+    }
+}
+
 fn every_record_is_one_row_in_its_domain_and_tier(broker: &Broker) {
-    let prefix = unique("e2e");
-    let topic = |name: &str| format!("{prefix}.{name}");
-    // Readings of 2014 and of 2015; the day after the newest one, they are hot, warm and cold.
-    let readings: Vec<String> = [demo_lines("cloud.readings", 800), demo_lines("road.sensors", 6_000)].concat();
-    let times: Vec<i64> =
-        readings.iter().map(|line| micros_of(field(line, "timestamp").as_str().expect("a time"))).collect();
-    let now = times.iter().max().expect("there are readings") + DAY;
-    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
-    for time in &times {
-        *expected.entry(tier(now - time).to_owned()).or_default() += 1;
-    }
-    assert_eq!(expected.len(), 3, "the readings should fall into all tiers: {expected:?}");
-    let (questions, requests) = (demo_lines("bank.questions", 600), demo_lines("edge.requests", 400));
-    let accounts = demo_lines("crm.accounts", 500);
-    for (name, lines) in
-        [("readings", &readings), ("questions", &questions), ("requests", &requests), ("free", &accounts)]
-    {
-        broker.create(&topic(name), 3);
-        broker.produce_lines(&topic(name), lines);
-    }
-    let all = i64::try_from(readings.len() + questions.len() + requests.len() + accounts.len()).unwrap();
-
-    let site = Site::reading(broker).routing(&format!("{prefix}.*")).at(now);
-    let site = ["readings", "questions", "requests"]
-        .into_iter()
-        .zip(["metrics", "chat", "logs"])
-        .fold(site, |site, (name, domain)| site.rule(&topic(name), domain));
+    let workload = Workload::produced(broker);
+    let site = workload.site(broker);
     site.up_once();
-
     let verified = site.verify();
-    assert_eq!(verified["read"], all);
-    assert_eq!(verified["rows"], all);
-    let of_readings = format!("WHERE _topic = '{}'", topic("readings"));
-    let tiers = counted(&site, &format!("SELECT _tier AS k, count(*) AS n FROM metrics {of_readings} GROUP BY 1"));
-    assert_eq!(tiers, expected);
+    assert_eq!((&verified["read"], &verified["rows"]), (&workload.records().into(), &workload.records().into()));
+    readings_lie_in_the_tiers_of_their_age_with_their_values(&site, &workload);
+    rules_settle_the_domains(&site, &workload);
+    every_place_is_there_once(&site, workload.records());
+    status_counts_the_same(&site, workload.records());
+    another_number_of_threads_goes_on_behind_it(site, broker, &workload);
+}
+
+fn readings_lie_in_the_tiers_of_their_age_with_their_values(site: &Site, workload: &Workload) {
+    let of_readings = format!("WHERE _topic = '{}'", workload.topic("readings"));
+    let tiers = counted(site, &format!("SELECT _tier AS k, count(*) AS n FROM metrics {of_readings} GROUP BY 1"));
+    assert_eq!(tiers, workload.tiers);
+    let readings = &workload.readings;
     let sum: f64 = readings.iter().map(|line| field(line, "value").as_f64().expect("a number")).sum();
     let found = &site
         .sql(&format!("SELECT sum(value) AS s, count(value) AS n, count(name) AS m FROM metrics {of_readings}"))[0];
     assert!((found["s"].as_f64().expect("a sum") - sum).abs() < 1e-6 * sum.abs(), "{found} should be {sum}");
     assert_eq!((found["n"].as_u64(), found["m"].as_u64()), (Some(readings.len() as u64), Some(readings.len() as u64)));
-    let domains = counted(
-        &site,
-        &format!("SELECT _domain AS k, count(*) AS n FROM events WHERE _topic <> '{}' GROUP BY 1", topic("free")),
-    );
-    let settled = [("chat", questions.len()), ("logs", requests.len()), ("metrics", readings.len())];
-    assert_eq!(domains, settled.into_iter().map(|(domain, rows)| (domain.to_owned(), rows as i64)).collect());
+}
+
+fn rules_settle_the_domains(site: &Site, workload: &Workload) {
+    let free = workload.topic("free");
+    let domains =
+        counted(site, &format!("SELECT _domain AS k, count(*) AS n FROM events WHERE _topic <> '{free}' GROUP BY 1"));
+    let settled = [("chat", &workload.questions), ("logs", &workload.requests), ("metrics", &workload.readings)];
+    assert_eq!(domains, settled.map(|(domain, lines)| (domain.to_owned(), lines.len() as i64)).into());
+    let texts = site.number("SELECT count(*) FROM chat WHERE text LIKE '%card%'");
+    assert_eq!(texts, workload.questions.iter().filter(|line| line.contains("card")).count() as i64);
+}
+
+fn every_place_is_there_once(site: &Site, all: i64) {
     let once = &site.sql(
         "SELECT count(*) AS n, count(DISTINCT _event_id) AS ids,
          count(DISTINCT concat(_topic, '/', _partition, '@', _offset)) AS places FROM events",
     )[0];
     assert_eq!((once["n"].as_i64(), once["ids"].as_i64(), once["places"].as_i64()), (Some(all), Some(all), Some(all)));
-    let texts = site.number("SELECT count(*) FROM chat WHERE text LIKE '%card%'");
-    assert_eq!(texts, questions.iter().filter(|line| line.contains("card")).count() as i64);
+}
 
+fn status_counts_the_same(site: &Site, all: i64) {
     let status = site.status();
     assert_eq!(status["staged_parts"], 0, "{status:#}");
     let tables = status["rows"].as_object().expect("rows by table").values();
@@ -99,15 +152,16 @@ fn every_record_is_one_row_in_its_domain_and_tier(broker: &Broker) {
     assert_eq!(rows.map(|rows| rows.as_i64().expect("a count")).sum::<i64>(), all);
     let next = status["progress"].as_array().expect("progress").iter().map(|it| it["next_offset"].as_i64().unwrap());
     assert_eq!(next.sum::<i64>(), all);
+}
 
-    // A second run goes on where the first one ended, with another number of threads.
+fn another_number_of_threads_goes_on_behind_it(site: Site, broker: &Broker, workload: &Workload) {
     let more = demo_lines("office.climate", 300);
-    broker.produce_lines(&topic("readings"), &more);
+    broker.produce_lines(&workload.topic("readings"), &more);
+    let all = workload.records() + more.len() as i64;
     let site = site.workers(3);
     site.up_once();
-    assert_eq!(site.verify()["read"], all + 300);
-    let ids = site.number("SELECT count(DISTINCT _event_id) FROM events");
-    assert_eq!((ids, site.number("SELECT count(*) FROM events")), (all + 300, all + 300));
+    assert_eq!(site.verify()["read"], all);
+    every_place_is_there_once(&site, all);
 }
 
 fn topics_and_partitions_that_appear_are_picked_up_while_it_runs(broker: &Broker) {
@@ -194,14 +248,59 @@ fn several_inserts_filters_and_expressions_add_up_by_branch(broker: &Broker) {
     assert_eq!(site.status()["dropped_fields"]["orders"], 900);
 }
 
-#[test]
-fn a_run_that_reads_once_ends_while_producers_write_on() {
+fn ctrl_c_finishes_the_open_epoch_and_prints_rows_by_domain_and_tier(broker: &Broker) {
+    let prefix = unique("ctrl-c");
+    let (readings, talk) = (format!("{prefix}.readings"), format!("{prefix}.talk"));
+    broker.create(&readings, 2);
+    broker.create(&talk, 2);
+    // Of 2014, so long since cold.
+    broker.produce_lines(&readings, demo_lines("cloud.readings", 200));
+    broker.produce_lines(&talk, (0..300).map(|n| format!("{{\"text\":\"say {n}\"}}")));
+    // Neither the clock nor its share of the memory ends the epoch: only Ctrl-C does.
+    let site = Site::reading(broker)
+        .routing(&format!("{prefix}.*"))
+        .rule(&readings, "metrics")
+        .rule(&talk, "chat")
+        .flag("--epoch-interval=1h");
+    let up = site.start();
+    let topics = serde_json::json!([readings, talk]);
+    wait_until("the end of both topics", PATIENCE, || {
+        let source =
+            site.data().join("run.json").exists().then(|| site.status()["running"]["run"]["sources"][0].clone());
+        source.is_some_and(|source| source["topics"] == topics && source["lag"] == 0)
+    });
+    // What the clients had handed over by then, the workers have taken by the snapshot after the next.
+    let shown_at = || std::fs::metadata(site.data().join("run.json")).and_then(|file| file.modified()).ok();
+    for _ in 0..2 {
+        let before = shown_at();
+        wait_until("another snapshot", PATIENCE, || shown_at() != before);
+    }
+    let status = site.status();
+    assert!(status["epoch"].is_null() && status["running"]["run"]["used_bytes"].as_u64() > Some(0), "{status:#}");
+    assert_eq!(site.number("SELECT count(*) FROM events"), 0, "the epoch is still open");
+
+    let done = up.stop();
+    let lines: Vec<Vec<&str>> = done.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let table = [
+        ["rows", "hot", "warm", "cold"],
+        ["chat", "300", "0", "0"],
+        ["metrics", "0", "0", "200"],
+        ["all", "300", "0", "200"],
+    ];
+    assert!(lines.ends_with(&table.map(|line| line.to_vec())), "{done}");
+    assert!(site.status()["running"].is_null());
+    let found = counted(&site, "SELECT concat(_domain, ' ', _tier) AS k, count(*) AS n FROM events GROUP BY 1");
+    assert_eq!(found, [("chat hot", 300), ("metrics cold", 200)].map(|(key, rows)| (key.to_owned(), rows)).into());
+    let verified = site.verify();
+    assert_eq!((&verified["read"], &verified["rows"]), (&500.into(), &500.into()), "{verified:#}");
+}
+
+fn a_run_that_reads_once_ends_while_producers_write_on(broker: &Broker) {
     const EARLY: usize = 20_000;
     const MOST: usize = 500_000;
-    let broker = Broker::embedded();
     let topic = broker.topic("endless", 2);
     broker.produce_lines(&topic, (0..EARLY).map(|n| format!("{{\"text\":\"early {n}\"}}")));
-    let site = Site::reading(&broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=50ms").workers(1);
+    let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=50ms").workers(1);
     let over = AtomicBool::new(false);
     let written: usize = std::thread::scope(|scope| {
         let write = || {
@@ -233,17 +332,53 @@ fn a_run_that_reads_once_ends_while_producers_write_on() {
     assert_eq!(site.number("SELECT count(DISTINCT _event_id) FROM chat"), (EARLY + written) as i64);
 }
 
+fn a_run_that_reads_once_and_is_interrupted_says_so_and_the_next_one_reads_the_rest(broker: &Broker) {
+    const BACKLOG: usize = 60_000;
+    /// So often a run may be done before it can be interrupted.
+    const ROUNDS: usize = 5;
+    let topic = broker.topic("interrupted", 2);
+    // With so little memory a backlog is many epochs.
+    let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--memory-mib=16").workers(1);
+    let padding = "and so on ".repeat(60);
+    let mut written = 0;
+    let interrupted = (0..ROUNDS).any(|_| {
+        broker.produce_lines(&topic, (0..BACKLOG).map(|n| format!("{{\"text\":\"say {n} {padding}\"}}")));
+        written += BACKLOG;
+        let before = site.segments();
+        let mut up = Running::start(site.up().arg("--once"));
+        let runs = wait_for("the first segment", PATIENCE, || {
+            let runs = up.is_running();
+            (!runs || !site.segments().is_subset(&before)).then_some(runs)
+        });
+        if runs {
+            up.signal(libc::SIGINT);
+        }
+        let done = up.wait(PATIENCE);
+        if done.code() == Some(0) {
+            println!("it had read everything before it was interrupted");
+            return false;
+        }
+        done.ended_with(130).says(&["interrupted"]);
+        true
+    });
+    assert!(interrupted, "a run should be interrupted while it reads");
+    assert!(site.number("SELECT count(*) FROM chat") > 0, "its last epoch is finished");
+    site.verify();
+    site.up_once();
+    assert_eq!(site.verify()["rows"], written);
+    assert_eq!(site.number("SELECT count(DISTINCT _event_id) FROM chat"), written as i64);
+    assert_eq!(site.status()["staged_parts"], 0);
+}
+
 #[test]
 fn the_embedded_broker_inside_up_serves_producers_and_keeps_its_log() {
     let site = Site::with_own_broker().rule("said", "chat").flag("--epoch-interval=200ms");
     let mut up = site.start();
-    let line = up.wait_for_line("broker ", PATIENCE);
-    let bootstrap = line.strip_suffix(" (embedded)").expect("the banner says that it is embedded").trim().to_owned();
+    let broker = up.own_broker();
     let hint = wait_for("the line to paste", PATIENCE, || {
         up.stdout().lines().find(|line| line.contains("thermocline produce")).map(str::to_owned)
     });
-    assert!(hint.contains(&format!("--kafka {bootstrap} --topic")), "{hint}");
-    let broker = Broker::at(&bootstrap);
+    assert!(hint.contains(&format!("--kafka {} --topic", broker.bootstrap())), "{hint}");
     broker.create("said", 1);
     broker.produce_lines("said", ["{\"text\":\"hello\"}"]);
     wait_until("a row", PATIENCE, || site.number("SELECT count(*) FROM chat") == 1);

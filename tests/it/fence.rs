@@ -33,7 +33,11 @@ fn newer_evicts_older(site: &Site, mut older: Running) -> Running {
     newer
 }
 
-on_both_brokers!(an_idle_run_is_fenced_within_two_seconds, a_busy_run_is_fenced_and_no_record_is_lost_or_doubled,);
+on_both_brokers!(
+    an_idle_run_is_fenced_within_two_seconds,
+    a_busy_run_is_fenced_and_no_record_is_lost_or_doubled,
+    commands_that_read_fence_nobody,
+);
 
 fn an_idle_run_is_fenced_within_two_seconds(broker: &Broker) {
     let topic = broker.topic("idle", 1);
@@ -89,13 +93,10 @@ fn a_busy_run_is_fenced_and_no_record_is_lost_or_doubled(broker: &Broker) {
 fn two_runs_with_embedded_brokers_on_two_ports_hand_over() {
     let site = Site::with_own_broker().rule("*", "chat").flag("--epoch-interval=200ms");
     let say = |up: &mut Running, text: &str| {
-        let line = up.wait_for_line("broker ", PATIENCE);
-        let broker = Broker::at(line.trim_end_matches(" (embedded)").trim());
-        broker.produce_lines("said", [format!("{{\"text\":\"{text}\"}}")]);
+        up.own_broker().produce_lines("said", [format!("{{\"text\":\"{text}\"}}")]);
     };
     let mut older = site.start();
-    older.wait_for_line("broker ", PATIENCE);
-    Broker::at(older.wait_for_line("broker ", PATIENCE).trim_end_matches(" (embedded)").trim()).create("said", 1);
+    older.own_broker().create("said", 1);
     say(&mut older, "first");
     wait_until("the first row", PATIENCE, || rows(&site) == 1);
     let mut newer = newer_evicts_older(&site, older);
@@ -105,12 +106,10 @@ fn two_runs_with_embedded_brokers_on_two_ports_hand_over() {
     assert_eq!(site.verify()["rows"], 2);
 }
 
-#[test]
-fn commands_that_read_fence_nobody() {
-    let broker = Broker::embedded();
+fn commands_that_read_fence_nobody(broker: &Broker) {
     let topic = broker.topic("beside", 1);
     broker.produce_lines(&topic, ["{\"text\":\"first\"}"]);
-    let site = Site::reading(&broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=200ms");
+    let site = Site::reading(broker).routing(&topic).rule("*", "chat").flag("--epoch-interval=200ms");
     let mut up = site.start();
     wait_until("the first row", PATIENCE, || site.data().join("metadata.db").exists() && rows(&site) == 1);
     for command in ["verify", "status", "mappings", "resume"] {

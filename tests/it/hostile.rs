@@ -69,6 +69,8 @@ fn hex(bytes: &[u8]) -> String {
 on_both_brokers!(
     every_hostile_record_is_a_row_or_a_dead_letter_at_its_own_offset,
     wrong_types_unknown_fields_and_failing_expressions_are_dead_letters_of_one_record,
+    a_time_that_no_calendar_has_is_a_dead_letter_of_its_record,
+    dead_letters_are_listed_with_their_place_and_reason,
 );
 
 fn every_hostile_record_is_a_row_or_a_dead_letter_at_its_own_offset(broker: &Broker) {
@@ -201,12 +203,10 @@ fn wrong_types_unknown_fields_and_failing_expressions_are_dead_letters_of_one_re
     assert_eq!(site.status()["dropped_fields"]["orders"], 2);
 }
 
-#[test]
-fn a_time_that_no_calendar_has_is_a_dead_letter_of_its_record() {
-    let broker = Broker::embedded();
+fn a_time_that_no_calendar_has_is_a_dead_letter_of_its_record(broker: &Broker) {
     let topic = broker.topic("never", 1);
     broker.produce_lines(&topic, ["{\"t\":1}", "{\"t\":9223372036854775807}", "{\"t\":1700000000000000}"]);
-    let site = Site::reading(&broker).pipeline(&format!(
+    let site = Site::reading(broker).pipeline(&format!(
         "CREATE EXTERNAL TABLE visits (t BIGINT) STORED AS KAFKA LOCATION '{topic}' OPTIONS ('format' 'json');
          INSERT INTO domains SELECT to_timestamp_micros(t) AS at, 'a page was viewed' AS note FROM visits;"
     ));
@@ -218,12 +218,10 @@ fn a_time_that_no_calendar_has_is_a_dead_letter_of_its_record() {
     assert_eq!((&verified["rows"], &verified["dead_letters"]), (&2.into(), &1.into()), "{verified:#}");
 }
 
-#[test]
-fn dead_letters_are_listed_with_their_place_and_reason() {
-    let broker = Broker::embedded();
+fn dead_letters_are_listed_with_their_place_and_reason(broker: &Broker) {
     let topic = broker.topic("listed", 1);
     broker.produce_lines(&topic, ["{\"text\":\"good\"}", "{\"text\":", "{\"a\":1}{\"a\":2}"]);
-    let site = Site::reading(&broker).routing(&topic);
+    let site = Site::reading(broker).routing(&topic);
     site.up_once();
     let list = || thermocline_tests::Command::new("dead-letters").args(["list", "--data"]).arg(site.data());
     let listed = list().json();

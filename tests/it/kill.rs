@@ -6,10 +6,15 @@
 use rand::Rng;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 use thermocline_tests::{
     Broker, Done, Dump, Record, Site, demo_lines, dump, micros_of, on_both_brokers, repository, seed, unique,
 };
+
+on_both_brokers!(
+    killed_at_twenty_seeded_steps_all_is_as_without_a_kill,
+    killed_at_every_named_point_all_is_as_without_a_kill,
+    a_run_that_is_killed_and_started_over_and_over_gets_through,
+);
 
 /// So many seeded moments.
 const KILLS: usize = 20;
@@ -123,9 +128,8 @@ fn killed(site: &Site, at: &str) -> bool {
     false
 }
 
-#[test]
-fn killed_at_twenty_seeded_steps_all_is_as_without_a_kill() {
-    let workload = Workload::get(&Broker::embedded());
+fn killed_at_twenty_seeded_steps_all_is_as_without_a_kill(broker: &Broker) {
+    let workload = Workload::get(broker);
     let mut random = seed();
     println!("a run without a kill passes {} steps", workload.steps);
     let mut kills = 0;
@@ -177,9 +181,8 @@ fn crash_points() -> BTreeSet<String> {
     names
 }
 
-#[test]
-fn killed_at_every_named_point_all_is_as_without_a_kill() {
-    let workload = Workload::get(&Broker::embedded());
+fn killed_at_every_named_point_all_is_as_without_a_kill(broker: &Broker) {
+    let workload = Workload::get(broker);
     let names = crash_points();
     assert!(names.len() >= 5, "the protocol has more steps than {names:?}");
     let mut unmet = vec![];
@@ -213,8 +216,6 @@ fn killed_at_every_named_point_all_is_as_without_a_kill() {
     assert!(unmet.is_empty(), "no run passes these: {unmet:?}");
 }
 
-on_both_brokers!(a_run_that_is_killed_and_started_over_and_over_gets_through,);
-
 fn a_run_that_is_killed_and_started_over_and_over_gets_through(broker: &Broker) {
     let workload = Workload::get(broker);
     let mut random = seed();
@@ -239,8 +240,7 @@ fn a_run_that_is_killed_with_its_own_broker_loses_no_acknowledged_record() {
             break;
         }
         let mut up = site.start();
-        let line = up.wait_for_line("broker ", Duration::from_secs(60));
-        let broker = Broker::at(line.trim_end_matches(" (embedded)").trim());
+        let broker = up.own_broker();
         if round == 0 {
             broker.create("said", 2);
         }

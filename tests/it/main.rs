@@ -2,6 +2,7 @@
 
 mod breaker;
 mod commands;
+mod cut;
 mod demo;
 mod end_to_end;
 mod fence;

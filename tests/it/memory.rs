@@ -3,6 +3,7 @@
 use std::time::Duration;
 use thermocline_tests::{Broker, Site, demo_lines};
 
+// On one broker: it is about the memory of our own process, and half a gigabyte of records takes long to write and read.
 #[test]
 fn a_backlog_larger_than_the_budget_runs_through_within_it() {
     let small = most_resident_mib("backlog-small", 80_000);

@@ -139,8 +139,7 @@ fn a_wrong_reset_says_what_there_is(broker: &Broker) {
 fn the_embedded_broker_needs_no_address_to_reset() {
     let site = Site::with_own_broker().rule("*", "chat").flag("--epoch-interval=50ms");
     let mut up = site.start();
-    let line = up.wait_for_line("broker ", std::time::Duration::from_secs(60));
-    let broker = Broker::at(line.trim_end_matches(" (embedded)").trim());
+    let broker = up.own_broker();
     broker.create("said", 1);
     broker.produce("said", &say(0..20));
     thermocline_tests::wait_until("the rows", std::time::Duration::from_secs(60), || {

@@ -48,7 +48,11 @@ fn scanned(site: &Site, sql: &str) -> Vec<&'static str> {
     ["hot", "warm", "cold"].into_iter().filter(|tier| plan.contains(&format!("tier={tier}"))).collect()
 }
 
-on_both_brokers!(old_and_new_records_of_one_domain_land_by_their_age,);
+on_both_brokers!(
+    old_and_new_records_of_one_domain_land_by_their_age,
+    a_tier_or_a_time_range_reads_only_what_it_needs,
+    a_domain_can_say_how_long_its_rows_stay_hot_and_warm,
+);
 
 fn old_and_new_records_of_one_domain_land_by_their_age(broker: &Broker) {
     let topic = broker.topic("ages", 2);
@@ -63,12 +67,10 @@ fn old_and_new_records_of_one_domain_land_by_their_age(broker: &Broker) {
     assert_eq!(rows, &serde_json::json!({"hot": 12, "warm": 12, "cold": 12}));
 }
 
-#[test]
-fn a_tier_or_a_time_range_reads_only_what_it_needs() {
-    let broker = Broker::embedded();
+fn a_tier_or_a_time_range_reads_only_what_it_needs(broker: &Broker) {
     let topic = broker.topic("pruned", 1);
     broker.produce_lines(&topic, lines(AGES));
-    let site = Site::reading(&broker).routing(&topic).rule(&topic, "metrics").at(NOW);
+    let site = Site::reading(broker).routing(&topic).rule(&topic, "metrics").at(NOW);
     // Staged first: prunes by the bounds of parts; then rolled up: by those of table versions.
     let mut up = site.start();
     up.wait_for_line("topic ", std::time::Duration::from_secs(60));
@@ -107,12 +109,10 @@ fn a_tier_or_a_time_range_reads_only_what_it_needs() {
     }
 }
 
-#[test]
-fn a_domain_can_say_how_long_its_rows_stay_hot_and_warm() {
-    let broker = Broker::embedded();
+fn a_domain_can_say_how_long_its_rows_stay_hot_and_warm(broker: &Broker) {
     let topic = broker.topic("policy", 1);
     broker.produce_lines(&topic, lines(&[(HOUR / 2, "hot"), (2 * HOUR, "warm"), (5 * HOUR, "cold")]));
-    let site = Site::reading(&broker).rule(&topic, "metrics").at(NOW).pipeline(&format!(
+    let site = Site::reading(broker).rule(&topic, "metrics").at(NOW).pipeline(&format!(
         "CREATE EXTERNAL TABLE metrics STORED AS TIERED LOCATION 'metrics'
            OPTIONS ('hot_for' '1 hour', 'warm_for' '4 hours');
          CREATE EXTERNAL TABLE incoming STORED AS KAFKA LOCATION '{topic}';

@@ -30,6 +30,7 @@ fn billing(topic: &str, columns: &str) -> String {
 on_both_brokers!(
     a_declared_domain_takes_its_records_and_grows_columns,
     rules_settle_topics_and_overrides_settle_fields,
+    without_a_rule_what_fits_nowhere_is_unclassified_and_not_lost,
 );
 
 fn a_declared_domain_takes_its_records_and_grows_columns(broker: &Broker) {
@@ -128,12 +129,10 @@ fn mistakes_in_rules_and_overrides_stop_the_run_with_the_place() {
     }
 }
 
-#[test]
-fn without_a_rule_what_fits_nowhere_is_unclassified_and_not_lost() {
-    let broker = Broker::embedded();
+fn without_a_rule_what_fits_nowhere_is_unclassified_and_not_lost(broker: &Broker) {
     let topic = broker.topic("nowhere", 1);
     broker.produce_lines(&topic, (0..40).map(|n| format!("{{\"foo\":{n},\"zorp\":\"blim {n}\"}}")));
-    let site = Site::reading(&broker).routing(&topic);
+    let site = Site::reading(broker).routing(&topic);
     site.up_once();
     assert_eq!(site.verify()["rows"], 40);
     assert_eq!(site.number("SELECT count(*) FROM unclassified WHERE attributes LIKE '%zorp%'"), 40);

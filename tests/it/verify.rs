@@ -1,8 +1,15 @@
-//! `verify` must find what is wrong: bookkeeping is damaged by hand, the data is not.
+//! `verify` adds up what is there, and must find what is wrong: bookkeeping is damaged by hand, the data is not.
 
 use serde_json::Value;
 use std::process::Command;
-use thermocline_tests::{Broker, Site};
+use thermocline_tests::{Broker, Site, on_both_brokers};
+
+on_both_brokers!(
+    a_statement_that_changed_answers_for_its_own_time_only,
+    figures_of_all_branches_into_domains_are_added_up,
+    rows_that_nobody_sees_any_more_are_missing,
+    rows_that_are_staged_and_rolled_up_at_once_are_duplicates,
+);
 
 /// A site with 100 rows, all rolled up.
 fn rolled_up(broker: &Broker) -> Site {
@@ -37,9 +44,71 @@ fn found(site: &Site) -> Value {
     verified
 }
 
-#[test]
-fn rows_that_nobody_sees_any_more_are_missing() {
-    let site = rolled_up(&Broker::embedded());
+fn figures_of_all_branches_into_domains_are_added_up(broker: &Broker) {
+    let (orders, said) = (broker.topic("orders", 2), broker.topic("said", 1));
+    broker.produce_lines(&orders, (0..100).map(|n| format!("{{\"id\":{n}}}")));
+    broker.produce_lines(&said, (0..40).map(|n| format!("{{\"text\":\"say {n}\"}}")));
+    broker.produce_lines(&said, ["{\"text\":", "{"]);
+    let site = Site::reading(broker)
+        .pipeline(&format!(
+            "CREATE EXTERNAL TABLE orders (id BIGINT) STORED AS KAFKA LOCATION '{orders}' OPTIONS ('format' 'json');
+             INSERT INTO domains SELECT * FROM orders WHERE id >= 30;
+             INSERT INTO integration.large SELECT id FROM orders WHERE id >= 90;"
+        ))
+        .pipeline(&format!(
+            "CREATE EXTERNAL TABLE said STORED AS KAFKA LOCATION '{said}';
+             INSERT INTO domains SELECT * FROM said;"
+        ));
+    site.up_once();
+    let verified = site.verify();
+    let branches = verified["branches"].as_array().expect("the branches");
+    let into_domains: Vec<&Value> = branches.iter().filter(|branch| branch["target"] == "domains").collect();
+    assert_eq!((branches.len(), into_domains.len()), (3, 2), "{verified:#}");
+    let expected = [
+        ("read", 142),
+        ("rows", 110),
+        ("windowed", 0),
+        ("filtered", 30),
+        ("late", 0),
+        ("dead_letters", 2),
+        ("open", 0),
+        ("duplicates", 0),
+        ("missing", 0),
+        ("again", 0),
+    ];
+    for (figure, expected) in expected {
+        let parts: Option<u64> = into_domains.iter().map(|branch| branch[figure].as_u64()).sum();
+        assert_eq!((verified[figure].as_u64(), parts), (Some(expected), Some(expected)), "{figure}: {verified:#}");
+    }
+}
+
+fn a_statement_that_changed_answers_for_its_own_time_only(broker: &Broker) {
+    let topic = broker.topic("orders", 1);
+    let pipeline = |columns: &str| {
+        format!(
+            "CREATE EXTERNAL TABLE orders (id BIGINT) STORED AS KAFKA LOCATION '{topic}' OPTIONS ('format' 'json');
+             INSERT INTO integration.orders SELECT {columns} FROM orders;"
+        )
+    };
+    let figures = |site: &Site| -> Vec<[Option<u64>; 3]> {
+        let verified = site.verify();
+        let branches = verified["branches"].as_array().expect("the branches").iter();
+        branches.map(|branch| ["read", "rows", "dead_letters"].map(|figure| branch[figure].as_u64())).collect()
+    };
+    broker.produce_lines(&topic, ["{\"id\":1}", "cut off", "{\"id\":2}"]);
+    let site = Site::reading(broker).pipeline(&pipeline("id"));
+    site.up_once();
+    assert_eq!(figures(&site), [[Some(3), Some(2), Some(1)]]);
+    let site = site.without_pipelines().pipeline(&pipeline("id, 2 * id AS twice"));
+    site.up_once();
+    assert_eq!(figures(&site), [[Some(3), Some(2), Some(1)], [Some(0); 3]], "it has read nothing yet");
+    broker.produce_lines(&topic, ["cut off too", "{\"id\":3}"]);
+    site.up_once();
+    assert_eq!(figures(&site), [[Some(3), Some(2), Some(1)], [Some(2), Some(1), Some(1)]]);
+}
+
+fn rows_that_nobody_sees_any_more_are_missing(broker: &Broker) {
+    let site = rolled_up(broker);
     damage(&site, "UPDATE versions SET removed_cut = added_cut WHERE name = 'chat'");
     let verified = found(&site);
     let figure = |name: &str| verified[name].as_u64();
@@ -47,9 +116,8 @@ fn rows_that_nobody_sees_any_more_are_missing() {
     assert_eq!(figure("duplicates"), Some(0), "{verified:#}");
 }
 
-#[test]
-fn rows_that_are_staged_and_rolled_up_at_once_are_duplicates() {
-    let site = rolled_up(&Broker::embedded());
+fn rows_that_are_staged_and_rolled_up_at_once_are_duplicates(broker: &Broker) {
+    let site = rolled_up(broker);
     damage(&site, "UPDATE parts SET removed_cut = NULL WHERE name = 'chat'");
     let verified = found(&site);
     let figure = |name: &str| verified[name].as_u64();

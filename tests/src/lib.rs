@@ -49,6 +49,9 @@ pub fn skipped(why: &str) {
 
 /// Makes two tests of each function `fn name(broker: &Broker)`: `name::embedded`, and `name::apache_kafka`, which
 /// counts as skipped where there is none.
+///
+/// The rule: what reads records from a broker runs against both. Against one run tests of the embedded broker itself, of
+/// what needs no record read, and what takes too long to do it twice.
 #[macro_export]
 macro_rules! on_both_brokers {
     ($($name:ident),+ $(,)?) => {$(

@@ -1,5 +1,6 @@
 //! A command that runs until it is told to end: `up` without `--once`, `broker`.
 
+use crate::broker::Broker;
 use crate::command::{Command, Done, ended};
 use crate::wait::wait_for;
 use std::io::{BufRead, BufReader, Read};
@@ -7,6 +8,9 @@ use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// How long `up` may take until it has printed where its broker is.
+const BANNER_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running command. Dropping it kills it.
 #[derive(Debug)]
@@ -89,6 +93,17 @@ impl Running {
             assert!(found.is_some() || !over, "`{line}` has ended:\n{text}\n{}", self.stderr.so_far());
             found
         })
+    }
+
+    /// The broker inside this `up`, once it has printed its address.
+    ///
+    /// # Panics
+    /// When it ends before, takes too long, or reads another broker.
+    #[track_caller]
+    pub fn own_broker(&mut self) -> Broker {
+        let line = self.wait_for_line("broker ", BANNER_WITHIN);
+        let Some(address) = line.strip_suffix(" (embedded)") else { panic!("{line:?} is not its own broker") };
+        Broker::at(address.trim())
     }
 
     /// Sends it a signal.

@@ -4,6 +4,7 @@ use crate::broker::Broker;
 use crate::command::{Command, Done};
 use crate::running::Running;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -96,6 +97,13 @@ impl Site {
         self.root().join("data")
     }
 
+    /// The segments on disk, of all generations.
+    pub fn segments(&self) -> BTreeSet<PathBuf> {
+        let entries =
+            |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries(self.data().join("staged")).flat_map(entries).collect()
+    }
+
     /// Writes a file beside the data directory, or in it (`data/…`).
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.root().join(name);
@@ -180,6 +188,7 @@ impl Site {
                 figure("rows") + figure("windowed") + figure("filtered") + figure("late") + figure("dead_letters");
             assert_eq!(figure("read"), sum, "{figures:#}");
             assert_eq!((figure("missing"), figure("duplicates")), (0, 0), "{figures:#}");
+            assert!(figure("open") <= figure("windowed"), "{figures:#}");
         }
         verified
     }

@@ -8,6 +8,9 @@ use crate::config::Retention;
 /// The settings that a topic may be created with.
 const SETTINGS: [&str; 4] = ["cleanup.policy", "retention.bytes", "retention.ms", "segment.bytes"];
 
+/// The smallest `segment.bytes`: that of the broker's own configuration. Every segment is a file and an index.
+const LEAST_SEGMENT_BYTES: u64 = 4096;
+
 /// The settings of one topic; what is absent follows the broker's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TopicSettings {
@@ -26,7 +29,7 @@ impl TopicSettings {
             match name.as_str() {
                 "retention.ms" => settings.retention_ms = Some(limit(name, value)?),
                 "retention.bytes" => settings.retention_bytes = Some(limit(name, value)?),
-                "segment.bytes" => settings.segment_bytes = limit(name, value)?,
+                "segment.bytes" => settings.segment_bytes = Some(segment_bytes(name, value)?),
                 // Accepted where they ask for what happens anyway.
                 "cleanup.policy" => must_be(name, value, "delete")?,
                 "compression.type" => must_be(name, value, "producer")?,
@@ -64,9 +67,43 @@ fn limit(name: &str, value: &str) -> Result<Option<u64>, String> {
     }
 }
 
+/// Unlike a limit it cannot be absent: -1 is refused, as it is by Kafka.
+fn segment_bytes(name: &str, value: &str) -> Result<u64, String> {
+    match value.trim().parse::<u64>() {
+        Ok(bytes) if bytes >= LEAST_SEGMENT_BYTES => Ok(bytes),
+        _ => Err(format!("topic setting {name} must be at least {LEAST_SEGMENT_BYTES}, found {value:?}")),
+    }
+}
+
 fn must_be(name: &str, value: &str, only: &str) -> Result<(), String> {
     if value == only {
         return Ok(());
     }
     Err(format!("topic setting {name} can only be {only:?} with this broker, found {value:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str, value: &str) -> Result<TopicSettings, String> {
+        TopicSettings::parse(BTreeMap::from([(name.to_string(), value.to_string())]))
+    }
+
+    #[test]
+    fn segments_that_are_too_small_are_refused() {
+        for value in ["4095", "14", "1", "0", "-1", "", "4 KiB"] {
+            let refused = format!("topic setting segment.bytes must be at least 4096, found {value:?}");
+            assert_eq!(parse("segment.bytes", value), Err(refused));
+        }
+        assert_eq!(parse("segment.bytes", "4096").map(|settings| settings.segment_bytes), Ok(Some(4096)));
+    }
+
+    #[test]
+    fn minus_one_keeps_records_for_ever() {
+        let broker = Retention { age: Some(Duration::from_secs(1)), bytes: Some(1) };
+        let age = parse("retention.ms", "-1").map(|settings| settings.retention(broker).age);
+        let bytes = parse("retention.bytes", "-1").map(|settings| settings.retention(broker).bytes);
+        assert_eq!((age, bytes), (Ok(None), Ok(None)));
+    }
 }

@@ -23,8 +23,9 @@ const PHRASE_WEIGHT: f32 = 10.0;
 const TOPIC_WEIGHT: f32 = 1.0;
 /// Names of one shape that vote.
 const MOST_NAMES: usize = 96;
-/// Votes that are remembered.
+/// Votes that are remembered, and the longest name of one: together some 15 MiB.
 const MOST_REMEMBERED: usize = 32_768;
+const LONGEST_REMEMBERED_BYTES: usize = 256;
 
 /// The describing names of all domains.
 #[derive(Debug)]
@@ -78,7 +79,6 @@ impl Names {
             let path: Vec<&str> = path.split('.').collect();
             push(&mut names, &path, path.len());
         }
-        names.truncate(MOST_NAMES);
         let weight: f32 = names.iter().map(|(_, weight)| weight).sum();
         let scale = NAMES_WEIGHT * weight.sqrt().min(MOST_SWAY) / weight.max(0.1);
         for (name, weight) in &names {
@@ -107,6 +107,9 @@ impl Names {
         }
         let vote = self.compute(name);
         use_vote(&vote);
+        if name.len() > LONGEST_REMEMBERED_BYTES {
+            return;
+        }
         let mut votes = self.votes.write().unwrap_or_else(PoisonError::into_inner);
         if votes.len() >= MOST_REMEMBERED {
             votes.clear();
@@ -135,8 +138,11 @@ impl Names {
     }
 }
 
-/// One name with as much of its path as says something; deeper ones weigh less.
+/// One name with as much of its path as says something; deeper ones weigh less. Those after [`MOST_NAMES`] are left out.
 fn push(names: &mut Vec<(String, f32)>, path: &[&str], depth: usize) {
+    if names.len() >= MOST_NAMES {
+        return;
+    }
     let tail = &path[path.len().saturating_sub(2)..];
     let mut words: Vec<String> = vec![];
     for part in tail {
@@ -150,5 +156,40 @@ fn push(names: &mut Vec<(String, f32)>, path: &[&str], depth: usize) {
     let name = words.join(" ");
     if !name.is_empty() && !names.iter().any(|(known, _)| *known == name) {
         names.push((name, 1.0 / depth as f32));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::BinaryArray;
+    use thermocline_schemas::format::{ShapeTable, parse};
+
+    #[test]
+    fn long_names_vote_but_are_not_remembered() {
+        let names = Names::new(&Registry::shipped());
+        let long = "invoice amount ".repeat(100);
+        for name in ["invoice amount", long.as_str()] {
+            let mut voted = vec![];
+            names.with_vote(name, |vote| voted.extend_from_slice(vote));
+            assert_eq!(voted, names.compute(name));
+        }
+        let votes = names.votes.read().unwrap();
+        assert_eq!(votes.keys().collect::<Vec<_>>(), ["invoice amount"]);
+    }
+
+    #[test]
+    fn names_after_the_last_that_votes_change_nothing() {
+        let names = Names::new(&Registry::shipped());
+        let scores = |fields: usize| {
+            let fields: Vec<String> = (0..fields).map(|n| format!(r#""order_{n}":1"#)).collect();
+            let record = format!(r#"{{{},"items":[{{"price":1,"currency":"EUR"}}]}}"#, fields.join(","));
+            let (parsed, _) = parse(&BinaryArray::from_iter_values([&record]), &ShapeTable::default());
+            let mut scores = vec![0.0; names.domains];
+            names.vote(parsed.shape(0), &mut scores);
+            scores
+        };
+        assert_eq!(scores(MOST_NAMES), scores(MOST_NAMES + 200));
+        assert_ne!(scores(MOST_NAMES), scores(MOST_NAMES - 1));
     }
 }

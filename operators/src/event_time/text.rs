@@ -1,4 +1,7 @@
 //! Times as texts say them: ISO 8601, and what programs print.
+//!
+//! A day in figures is read where its order is beyond doubt (see `Figures`). Where it is not, the text says no time:
+//! the broker's is near the truth, and a day taken for a month is not.
 
 use thermocline_schemas::EventTime;
 use thermocline_schemas::format::timestamp::{self, date_micros, digits, zone};
@@ -6,7 +9,8 @@ use thermocline_schemas::format::timestamp::{self, date_micros, digits, zone};
 /// The time that `text` says as a whole.
 ///
 /// ISO 8601; `20261121`, `20261121093000`; numbers since 1970; `Sat, 21 Nov 2026 09:30:00 +0100`; `Sat Nov 21 09:30:00
-/// 2026`; `21/Nov/2026:09:30:00 +0100`; `26/11/21 09:30:00`; `11/21/2026 9:30:00 AM`. Without a zone it is UTC.
+/// 2026`; `21/Nov/2026:09:30:00 +0100`; `26/11/21 09:30:00`; `11/21/2026 9:30:00 AM`. Without a zone it is UTC. Numbers are
+/// held to the same range as numbers of JSON.
 pub fn whole(text: &str) -> Option<EventTime> {
     let text = text.trim();
     if text.len() < 8 || text.len() > 64 {
@@ -19,7 +23,7 @@ pub fn whole(text: &str) -> Option<EventTime> {
         return match text.len() {
             8 => date(text),
             14 => compact(text),
-            9..=19 => timestamp::from_number_text(text),
+            9..=19 => super::number(text),
             _ => None,
         };
     }
@@ -52,6 +56,10 @@ pub fn at_start_of_line(line: &str) -> Option<EventTime> {
         if let Some((time, length)) = prefix(&line[at..]) {
             let rest = &line[at + length..];
             return Some(time - leading_zone(rest));
+        }
+        if Figures::read(&line.as_bytes()[at..], b'/').is_some() {
+            // The line's time, in an order that nobody can know: what comes later in the line is another one.
+            return None;
         }
         if at == 0
             && let Some(time) = six_digits_twice(line)
@@ -112,40 +120,113 @@ fn iso(bytes: &[u8]) -> Option<(EventTime, usize)> {
     Some((date_micros(year, month, day)? + time, at))
 }
 
-/// `26/11/21 09:30:00` (year first), `11/21/2026 9:30:00 PM` (month first, unless that is no month).
+/// `26/11/21 09:30:00`, `11/21/2026 9:30:00 PM`: a day in figures, and the time.
 fn slashed(bytes: &[u8]) -> Option<(EventTime, usize)> {
-    let mut at = 0;
-    let first = one_or_two(bytes, &mut at)?;
-    expect(bytes, &mut at, b'/')?;
-    let second = one_or_two(bytes, &mut at)?;
-    expect(bytes, &mut at, b'/')?;
-    let start = at;
-    let date = if let Some(year) = digits(bytes, &mut at, 4) {
-        let (month, day) = if first > 12 { (second, first) } else { (first, second) };
-        date_micros(year, month, day)?
-    } else {
-        at = start;
-        let day = digits(bytes, &mut at, 2)?;
-        date_micros(2_000 + first, second, day)?
-    };
+    let (figures, length) = Figures::read(bytes, b'/')?;
+    let mut at = length;
     while matches!(bytes.get(at), Some(b' ' | b',')) {
         at += 1;
     }
-    let (time, length) = twelve_hours(&bytes[at..])?;
-    Some((date + time, at + length))
+    if at == length {
+        return None;
+    }
+    let (time, length, clock) = time_and_clock(&bytes[at..])?;
+    Some((figures.day(clock)? + time, at + length))
 }
 
-/// `9:30:00.5 PM`, or with 24 hours.
-fn twelve_hours(bytes: &[u8]) -> Option<(i64, usize)> {
+/// The clock that a time was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    /// With `AM` or `PM`.
+    TwelveHours,
+    /// Without.
+    TwentyFourHours,
+}
+
+/// A day in figures, such as `26/11/21` or `11/21/2026`. Which figure is the month only its writer knew.
+///
+/// - `AM` or `PM` behind it settles that the month is first, unless that is no month.
+/// - Three figures of two digits, the first above 12, begin with the year: so do the logs of Spark and Hadoop.
+/// - All else counts where one reading alone is a day, or all readings are the same: `13/02/2026` is 13 February, and
+///   `12/02/2026` no day at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Figures {
+    first: i64,
+    second: i64,
+    third: i64,
+    /// The third has four digits.
+    has_full_year: bool,
+    /// All three have two digits.
+    is_padded: bool,
+}
+
+impl Figures {
+    /// The figures at the beginning of `bytes`, and their length.
+    fn read(bytes: &[u8], separator: u8) -> Option<(Self, usize)> {
+        let mut at = 0;
+        let first = one_or_two(bytes, &mut at)?;
+        expect(bytes, &mut at, separator)?;
+        let second = one_or_two(bytes, &mut at)?;
+        expect(bytes, &mut at, separator)?;
+        let (third, has_full_year) = match digits(bytes, &mut at, 4) {
+            Some(year) => (year, true),
+            None => (digits(bytes, &mut at, 2)?, false),
+        };
+        let is_padded = !has_full_year && at == "26/11/21".len();
+        Some((Self { first, second, third, has_full_year, is_padded }, at))
+    }
+
+    /// The day, where it is beyond doubt.
+    fn day(self, clock: Clock) -> Option<EventTime> {
+        let year = if self.has_full_year { self.third } else { full_year(self.third) };
+        let month_first = date_micros(year, self.first, self.second);
+        let day_first = date_micros(year, self.second, self.first);
+        if clock == Clock::TwelveHours {
+            return month_first.or(day_first);
+        }
+        let year_first =
+            if self.is_padded { date_micros(full_year(self.first), self.second, self.third) } else { None };
+        if self.first > 12 && year_first.is_some() {
+            return year_first;
+        }
+        let mut readings = [month_first, day_first, year_first].into_iter().flatten();
+        let day = readings.next()?;
+        readings.all(|other| other == day).then_some(day)
+    }
+}
+
+/// The year that two digits mean: from 70 on, one of the last century.
+fn full_year(two_digits: i64) -> i64 {
+    if two_digits < 70 { 2_000 + two_digits } else { 1_900 + two_digits }
+}
+
+/// `9:30:00.5 PM`, or with 24 hours: the time of day, its length, and by which clock.
+fn time_and_clock(bytes: &[u8]) -> Option<(i64, usize, Clock)> {
     let mut at = 0;
     let hour = one_or_two(bytes, &mut at)?;
     let minutes = timestamp::after_hour(bytes, &mut at)?;
-    let hour = match bytes.get(at..at + 3) {
-        Some(b" AM" | b" am") if hour <= 12 => (hour % 12, at += 3).0,
-        Some(b" PM" | b" pm") if hour <= 12 => (hour % 12 + 12, at += 3).0,
-        _ => hour,
+    match half_of_day(bytes, at).filter(|_| hour <= 12) {
+        Some((hours, end)) => Some((clock(hour % 12 + hours, 0, 0)? + minutes, end, Clock::TwelveHours)),
+        None => Some((clock(hour, 0, 0)? + minutes, at, Clock::TwentyFourHours)),
+    }
+}
+
+/// The hours that `AM` or `PM` at `at` adds, and where it ends. Before it a blank may stand, which browsers print as
+/// U+202F.
+fn half_of_day(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    let start = at
+        + match bytes.get(at..)? {
+            [b' ', ..] => 1,
+            [0xe2, 0x80, 0xaf, ..] => 3,
+            _ => 0,
+        };
+    let hours = match bytes.get(start..start + 2)? {
+        b"AM" | b"am" => 0,
+        b"PM" | b"pm" => 12,
+        _ => return None,
     };
-    Some((clock(hour, 0, 0)? + minutes, at))
+    let is_word = bytes.get(start + 2).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    is_word.then_some((hours, start + 2))
 }
 
 /// `21/Nov/2026:09:30:00`, `21 Nov 2026 09:30:00`, `21-Nov-2026 09:30:00`.
@@ -206,7 +287,7 @@ fn expect(bytes: &[u8], at: &mut usize, byte: u8) -> Option<()> {
 }
 
 /// The day that a text or number says: `2026-11-21`, `20261121`, `261121` (the leading zero of a number may be
-/// missing), `26/11/21`.
+/// missing), `26/11/21` where its order is beyond doubt.
 pub fn date(text: &str) -> Option<EventTime> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -218,18 +299,15 @@ pub fn date(text: &str) -> Option<EventTime> {
             }
             5 | 6 => {
                 let number: i64 = text.parse().ok()?;
-                date_micros(2_000 + number / 10_000, number / 100 % 100, number % 100)
+                date_micros(full_year(number / 10_000), number / 100 % 100, number % 100)
             }
             _ => None,
         };
     }
     if text.len() == 8 {
-        let year = digits(bytes, &mut at, 2)?;
-        let separator = *bytes.get(at).filter(|byte| matches!(byte, b'-' | b'/'))?;
-        at += 1;
-        let month = digits(bytes, &mut at, 2)?;
-        expect(bytes, &mut at, separator)?;
-        return date_micros(2_000 + year, month, digits(bytes, &mut at, 2)?);
+        let separator = *bytes.get(2).filter(|byte| matches!(byte, b'-' | b'/'))?;
+        let (figures, _) = Figures::read(bytes, separator).filter(|(_, length)| *length == bytes.len())?;
+        return figures.day(Clock::TwentyFourHours);
     }
     (text.len() == 10).then(|| timestamp::from_text(text)).flatten()
 }
@@ -324,6 +402,65 @@ mod tests {
         }
         assert_eq!(whole("11/21/2026 9:30"), Some(TIME));
         assert_eq!(whole("11/21/2026 9:30:00.25 AM"), Some(TIME + 250_000));
+    }
+
+    #[test]
+    fn a_day_in_figures_counts_where_its_order_is_beyond_doubt() {
+        for (text, same) in [
+            ("1/2/26 9:30 AM", "2026-01-02 09:30"),
+            ("01/02/2026, 9:30:00 PM", "2026-01-02 21:30"),
+            ("1/2/2026, 12:30:00\u{202f}AM", "2026-01-02 00:30"),
+            ("1/2/2026 9:30PM", "2026-01-02 21:30"),
+            ("13/02/2026 9:30 PM", "2026-02-13 21:30"),
+            ("13/02/2026 09:30", "2026-02-13 09:30"),
+            ("02/13/2026 09:30", "2026-02-13 09:30"),
+            ("12/13/10 8:26", "2010-12-13 08:26"),
+            ("02/02/2026 09:30", "2026-02-02 09:30"),
+            ("13/2/26 09:30", "2026-02-13 09:30"),
+            ("26/11/21 09:30:00", "2026-11-21 09:30"),
+            ("17/06/09 09:30:00", "2017-06-09 09:30"),
+            ("99/06/09 09:30:00", "1999-06-09 09:30"),
+            ("12/25/21 09:30:00", "2021-12-25 09:30"),
+            ("05/21/99 09:30:00", "1999-05-21 09:30"),
+        ] {
+            let same = timestamp::from_text(same);
+            assert!(same.is_some());
+            assert_eq!(whole(text), same, "{text}");
+            assert_eq!(at_start_of_line(&format!("{text} backup done")), same, "{text}");
+        }
+        for text in [
+            "12/02/2026 09:30",
+            "1/2/2026 9:30:00",
+            "11/5/21 9:30",
+            "12/1/10 8:26",
+            "11/05/21 09:30:00",
+            "05/05/21 09:30:00",
+            "02/30/2026 9:30 AM",
+            "1/2/2612:30",
+        ] {
+            assert_eq!(whole(text), None, "{text}");
+        }
+        // Another time of the line is not the line's.
+        assert_eq!(at_start_of_line("1/2/2026 9:30:00 due 2026-11-21 09:30:00"), None);
+        assert_eq!((date("11/05/21"), date("02-03-04")), (None, None));
+        assert_eq!(date("26-11-21"), date("2026-11-21"));
+    }
+
+    #[test]
+    fn two_digits_from_70_on_are_a_year_of_the_last_century() {
+        assert_eq!(date("991231"), date("1999-12-31"));
+        assert_eq!(date("700101"), date("1970-01-01"));
+        assert_eq!(date("691231"), date("2069-12-31"));
+        assert_eq!(date("81109"), date("2008-11-09"));
+        assert_eq!(at_start_of_line("991231 093000 done"), timestamp::from_text("1999-12-31 09:30"));
+    }
+
+    #[test]
+    fn digits_in_a_text_are_held_to_the_range_of_numbers() {
+        for text in ["000012345", "123456789", "0000000000000012345", "9999999999", "9223372036854775807"] {
+            assert_eq!(whole(text), None, "{text}");
+        }
+        assert_eq!(whole("1795253400000000"), Some(TIME));
     }
 
     const TIMES: &[&str] = &[

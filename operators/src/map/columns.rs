@@ -123,7 +123,10 @@ impl<'a> Rows<'a> {
             }
             DataType::Float32 => {
                 let mut builder = Float32Builder::with_capacity(rows);
-                let small = |cell: Cell<'_>| number(cell).map(|(value, _)| (value as f32, false));
+                let small = |cell: Cell<'_>| {
+                    let value = number(cell)?.0 as f32;
+                    value.is_finite().then_some((value, false))
+                };
                 self.values(column, kept, small, |value| builder.append_option(value));
                 Arc::new(builder.finish())
             }
@@ -134,10 +137,6 @@ impl<'a> Rows<'a> {
             }
             DataType::Date32 => {
                 let mut builder = Date32Builder::with_capacity(rows);
-                let day = |cell: Cell<'_>| {
-                    let days = time(cell)?.0.div_euclid(MICROS_PER_DAY);
-                    Some((i32::try_from(days).ok()?, cell.raw().len() == 10))
-                };
                 self.values(column, kept, day, |value| builder.append_option(value));
                 Arc::new(builder.finish())
             }
@@ -228,24 +227,29 @@ impl<'a> Cell<'a> {
 fn integer(cell: Cell<'_>) -> Option<(i64, bool)> {
     match cell.leaf.kind {
         LeafKind::Integer => Some((cell.raw().parse().ok()?, true)),
-        LeafKind::Float => {
-            let number: f64 = cell.raw().parse().ok()?;
-            (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some((number as i64, true))
-        }
+        // `1.0` and `1e3`; an i64 has at most 19 digits.
+        LeafKind::Float => Some((i64::try_from(decimal(cell.raw(), 19, 0)?).ok()?, true)),
         _ => None,
     }
 }
 
-/// Exact if an f64 holds all digits: 15 of them always fit.
+/// Exact if an f64 holds all digits; none if it is too large for one.
 fn number(cell: Cell<'_>) -> Option<(f64, bool)> {
     if !matches!(cell.leaf.kind, LeafKind::Integer | LeafKind::Float) {
         return None;
     }
-    let number: f64 = cell.raw().parse().ok()?;
-    match cell.factor {
-        None => Some((number, cell.raw().len() <= 16)),
-        Some(factor) => Some((number * factor, false)),
-    }
+    let written: f64 = cell.raw().parse().ok()?;
+    let number = written * cell.factor.unwrap_or(1.0);
+    number.is_finite().then(|| (number, cell.factor.is_none() && holds_all_digits(written, cell.raw())))
+}
+
+/// Whether nothing was lost when `raw` became `number`: 15 digits always fit, unless the number is too near to 0.
+fn holds_all_digits(number: f64, raw: &str) -> bool {
+    let digits = || {
+        let mantissa = raw.find(['e', 'E']).map_or(raw, |exponent| &raw[..exponent]);
+        mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count()
+    };
+    if number.is_normal() { raw.len() <= 15 || digits() <= 15 } else { digits() == 0 }
 }
 
 fn boolean(cell: Cell<'_>) -> Option<(bool, bool)> {
@@ -258,4 +262,11 @@ fn boolean(cell: Cell<'_>) -> Option<(bool, bool)> {
 
 fn time(cell: Cell<'_>) -> Option<(EventTime, bool)> {
     Some((leaf_time(&cell.leaf, cell.record)?, is_lossless(&cell.leaf, cell.record)))
+}
+
+/// Exact if nothing but the day was written; a number is a moment within it.
+fn day(cell: Cell<'_>) -> Option<(i32, bool)> {
+    let (time, lossless) = time(cell)?;
+    let day = i32::try_from(time.div_euclid(MICROS_PER_DAY)).ok()?;
+    Some((day, lossless && cell.leaf.kind == LeafKind::Text && cell.raw().len() == 10))
 }

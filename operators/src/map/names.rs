@@ -2,6 +2,7 @@
 
 use super::{Filled, Reason, Source, Template};
 use ahash::AHashMap;
+use std::sync::Arc;
 use thermocline_schemas::domain::words::normal;
 use thermocline_schemas::domain::{Domain, Takes, Unit};
 use thermocline_schemas::format::{FieldKind, Shape, ShapeField};
@@ -9,15 +10,16 @@ use thermocline_schemas::format::{FieldKind, Shape, ShapeField};
 /// The names of one domain's columns, ready to be looked up.
 #[derive(Debug)]
 pub struct Dictionary {
-    /// A name in normal form, its column, and how good it is: 0 is the column's own.
-    plain: AHashMap<String, (usize, u32)>,
-    /// The same for columns with a unit; names and columns without their unit.
-    measured: AHashMap<String, (usize, u32)>,
+    /// A name in normal form, its column, and its place among the names of the column: 0 is the column's own.
+    plain: AHashMap<String, (usize, usize)>,
+    /// Names of columns with a unit, without theirs. A column with a unit says it in its own name, which is in `plain`.
+    measured: AHashMap<String, (usize, usize)>,
     takes: Vec<Takes>,
     units: Vec<Option<Unit>>,
 }
 
-/// Outer names that say nothing about what is inside them.
+/// Outer names that say nothing about what is inside them: envelopes. The name of another thing is none: what
+/// `resource.name` names is the resource, not the record.
 const WRAPPERS: &[&str] = &[
     "data",
     "payload",
@@ -34,27 +36,33 @@ const WRAPPERS: &[&str] = &[
     "details",
     "params",
     "doc",
-    "source",
-    "item",
-    "result",
     "json",
     "args",
     "metadata",
     "meta",
     "info",
-    "object",
-    "resource",
-    "value",
     "log",
-    "entity",
 ];
 
-/// How much worse a name is that matches with its last two parts alone.
-const TAIL_PENALTY: u32 = 40;
+/// How well a name says a column; less is better. A record's own fields go before what lies in its envelopes, whatever
+/// either is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// The outer wrappers that were left out of the path.
+    unwrapped: usize,
+    /// The name's place among the names of the column.
+    place: usize,
+}
+
+impl Rank {
+    fn reason(self) -> Reason {
+        if self == (Self { unwrapped: 0, place: 0 }) { Reason::Exact } else { Reason::Synonym }
+    }
+}
 
 /// A field that could fill a column.
 struct Match {
-    rank: u32,
+    rank: Rank,
     column: usize,
     leaf: usize,
     factor: Option<f64>,
@@ -64,16 +72,21 @@ impl Dictionary {
     /// The names of `domain`.
     pub fn new(domain: &Domain) -> Self {
         let (mut plain, mut measured) = (AHashMap::new(), AHashMap::new());
+        // All own names go first: a column that a user adds may have a name that was a synonym of another.
         for (column, words) in domain.lexicon.iter().enumerate() {
-            let own = normal(&words.column);
-            for (rank, name) in std::iter::once(&own).chain(&words.synonyms).enumerate() {
-                let entry = (column, rank as u32);
-                if words.unit.is_none() {
-                    plain.entry(name.clone()).or_insert(entry);
-                } else {
-                    let name = split_unit(name).map_or(name.as_str(), |(name, ..)| name);
-                    measured.entry(name.to_owned()).or_insert(entry);
+            plain.entry(normal(&words.column)).or_insert((column, 0));
+        }
+        for (column, words) in domain.lexicon.iter().enumerate() {
+            if words.unit.is_none() {
+                for (at, name) in words.synonyms.iter().enumerate() {
+                    plain.entry(name.clone()).or_insert((column, at + 1));
                 }
+                continue;
+            }
+            let own = normal(&words.column);
+            for (at, name) in std::iter::once(&own).chain(&words.synonyms).enumerate() {
+                let name = split_unit(name).map_or(name.as_str(), |(name, ..)| name);
+                measured.entry(name.to_owned()).or_insert((column, at + 1));
             }
         }
         let takes = domain.lexicon.iter().map(|words| words.takes).collect();
@@ -93,9 +106,8 @@ impl Dictionary {
         for Match { rank, column, leaf, factor } in matches {
             if filled[column].is_none() && !taken[leaf] {
                 taken[leaf] = true;
-                let reason = if rank == 0 { Reason::Exact } else { Reason::Synonym };
                 let path = shape.fields[leaf].path.clone();
-                filled[column] = Some(Filled { source: Source::Leaf { leaf, factor }, path, reason });
+                filled[column] = Some(Filled { source: Source::Leaf { leaf, factor }, path, reason: rank.reason() });
             }
         }
         self.fill_objects(shape, filled, taken);
@@ -103,62 +115,60 @@ impl Dictionary {
 
     /// The best column for one field, by any of its names.
     fn best(&self, leaf: usize, field: &ShapeField) -> Option<Match> {
-        let parts: Vec<String> =
-            field.raw_names.iter().map(|name| normal(name)).filter(|name| !name.is_empty()).collect();
-        let bare = bare(&parts);
-        let tail = &bare[bare.len().saturating_sub(2)..];
-        let names = [
-            (joined(bare), 0),
-            (joined(&parts), 0),
-            (joined(tail), if tail.len() < bare.len() { TAIL_PENALTY } else { 0 }),
-        ];
-        names
-            .iter()
-            .filter_map(|(name, penalty)| self.look_up(name, *penalty, leaf, field))
-            .min_by_key(|found| found.rank)
+        let names = names_of(&field.raw_names);
+        names.iter().enumerate().find_map(|(unwrapped, name)| self.look_up(name, unwrapped, leaf, field))
     }
 
-    fn look_up(&self, name: &str, penalty: u32, leaf: usize, field: &ShapeField) -> Option<Match> {
-        if let Some(&(column, rank)) = self.plain.get(name)
+    fn look_up(&self, name: &str, unwrapped: usize, leaf: usize, field: &ShapeField) -> Option<Match> {
+        if let Some(&(column, place)) = self.plain.get(name)
             && fits(self.takes[column], field.kind)
         {
-            return Some(Match { rank: rank + penalty, column, leaf, factor: None });
+            return Some(Match { rank: Rank { unwrapped, place }, column, leaf, factor: None });
         }
         let (base, unit, size) = split_unit(name)?;
-        let &(column, rank) = self.measured.get(base)?;
+        let &(column, place) = self.measured.get(base)?;
         let (kind, own_size) = size_of(self.units[column]?);
         if kind != unit || field.kind != FieldKind::Number {
             return None;
         }
         let factor = Some(size / own_size).filter(|factor| *factor != 1.0);
-        Some(Match { rank: rank + penalty, column, leaf, factor })
+        Some(Match { rank: Rank { unwrapped, place }, column, leaf, factor })
     }
 
     /// Columns of JSON take whole inner objects: `labels.a`, `labels.b` are both in the object `labels`.
     fn fill_objects(&self, shape: &Shape, filled: &mut [Option<Filled>], taken: &mut [bool]) {
-        for first in 0..shape.fields.len() {
-            let names = &shape.fields[first].raw_names;
-            for depth in 1..names.len() {
-                let parts: Vec<String> = names[..depth].iter().map(|name| normal(name)).collect();
-                let Some(&(column, rank)) = self.plain.get(&joined(bare(&parts))) else { continue };
-                let inside = |leaf: usize| shape.fields[leaf].raw_names.starts_with(&names[..depth]);
-                if self.takes[column] != Takes::Json || filled[column].is_some() || taken[first] {
-                    continue;
-                }
-                let template = Template::inside(shape, depth, |leaf| inside(leaf) && !taken[leaf]);
-                template.leaves().for_each(|leaf| taken[leaf] = true);
-                let path = shape.fields[first].path.split('.').take(depth).collect::<Vec<_>>().join(".");
-                let reason = if rank == 0 { Reason::Exact } else { Reason::Synonym };
-                filled[column] = Some(Filled { source: Source::Object(template), path, reason });
+        // Rank, depth, first leaf, column: in the order in which they are better.
+        let mut objects: Vec<(Rank, usize, usize, usize)> = vec![];
+        for (first, field) in shape.fields.iter().enumerate() {
+            for depth in 1..field.raw_names.len() {
+                let names = names_of(&field.raw_names[..depth]);
+                let found = names.iter().enumerate().find_map(|(unwrapped, name)| {
+                    let &(column, place) = self.plain.get(name)?;
+                    (self.takes[column] == Takes::Json).then_some((Rank { unwrapped, place }, depth, first, column))
+                });
+                objects.extend(found);
             }
+        }
+        objects.sort_unstable();
+        for (rank, depth, first, column) in objects {
+            if filled[column].is_some() || taken[first] {
+                continue;
+            }
+            let names = &shape.fields[first].raw_names[..depth];
+            let inside = |leaf: usize| shape.fields[leaf].raw_names.starts_with(names);
+            let template = Template::inside(shape, depth, |leaf| inside(leaf) && !taken[leaf]);
+            template.leaves().for_each(|leaf| taken[leaf] = true);
+            let path = shape.fields[first].path.split('.').take(depth).collect::<Vec<_>>().join(".");
+            filled[column] = Some(Filled { source: Source::Object(template), path, reason: rank.reason() });
         }
     }
 }
 
-/// A path without its outer wrappers; at least its last part.
-fn bare(parts: &[String]) -> &[String] {
+/// The names that a path stands for: the whole of it as one name, then without its first outer wrapper, and so on.
+fn names_of(path: &[Arc<str>]) -> Vec<String> {
+    let parts: Vec<String> = path.iter().map(|name| normal(name)).filter(|name| !name.is_empty()).collect();
     let wrappers = parts.iter().take_while(|part| WRAPPERS.contains(&part.as_str())).count();
-    &parts[wrappers.min(parts.len().saturating_sub(1))..]
+    (0..=wrappers.min(parts.len().saturating_sub(1))).map(|unwrapped| joined(&parts[unwrapped..])).collect()
 }
 
 /// A path as one name; a part that the next one repeats is left out (`user.user_id`).
@@ -203,7 +213,8 @@ fn size_of(unit: Unit) -> (Kind, f64) {
     }
 }
 
-/// A name that ends in a unit: the rest, the unit's kind, and its size. `kb` may be 1,000 or 1,024, so it is none.
+/// A name that ends in a unit: the rest, the unit's kind, and its size. `kb` may be 1,000 or 1,024, and `min` is mostly
+/// the least, so they are none.
 fn split_unit(name: &str) -> Option<(&str, Kind, f64)> {
     let (rest, unit) = name.rsplit_once('_')?;
     let (kind, size) = match unit {
@@ -211,7 +222,7 @@ fn split_unit(name: &str) -> Option<(&str, Kind, f64)> {
         "ms" | "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" => (Kind::Time, 0.001),
         "us" | "usec" | "usecs" | "micros" | "microsecond" | "microseconds" => (Kind::Time, 1e-6),
         "ns" | "nsec" | "nanos" | "nanosecond" | "nanoseconds" => (Kind::Time, 1e-9),
-        "min" | "mins" | "minutes" => (Kind::Time, 60.0),
+        "mins" | "minutes" => (Kind::Time, 60.0),
         "hours" | "hrs" => (Kind::Time, 3_600.0),
         "bytes" => (Kind::Bytes, 1.0),
         "kib" => (Kind::Bytes, 1_024.0),

@@ -107,6 +107,99 @@ fn a_time_that_loses_its_zone_stays_in_attributes() {
 }
 
 #[test]
+fn a_declared_event_time_leaves_every_field_in_attributes() {
+    let router = router(TopicRules::default().with("*", "logs"));
+    let record = r#"{"ts":"2026-11-21T09:00:00Z","created_at":"2020-01-01T00:00:00Z"}"#;
+    let (parsed, _) = parse(&BinaryArray::from_iter_values([record, record]), &ShapeTable::default());
+    let declared = TimestampMicrosecondArray::from(vec![Some(NOW - 3_000 * MICROS_PER_DAY), None]);
+    let routed = router.route_declared("t", &parsed, None, &declared, NOW).unwrap();
+    let times = routed[0].batch["event_time"].as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(times.values(), &[NOW - 3_000 * MICROS_PER_DAY, NOW]);
+    assert_eq!(routed[0].tiers, [Tier::Cold, Tier::Hot]);
+    assert_eq!((text(&routed[0], "attributes", 0), text(&routed[0], "attributes", 1)), (Some(record), Some(record)));
+    assert!(router.route_declared("t", &parsed, Some(&UInt32Array::from(vec![0])), &declared, NOW).is_err());
+
+    // Another branch may take the same records without; both are listed.
+    let routed = router.route("t", &parsed, None, &declared, NOW).unwrap();
+    assert_eq!(text(&routed[0], "attributes", 0), Some(r#"{"created_at":"2020-01-01T00:00:00Z"}"#));
+    let decisions = router.take_new_decisions();
+    let listed: Vec<(Option<&str>, usize)> =
+        decisions.iter().map(|it| (it.event_time.as_deref(), it.event_time_else.len())).collect();
+    assert_eq!(listed, [(Some("(declared by the pipeline)"), 0), (Some("ts"), 1)]);
+    assert_ne!(decisions[0].key(), decisions[1].key());
+}
+
+#[test]
+fn the_field_that_said_when_is_listed_and_the_others_behind_it() {
+    let router = router(TopicRules::default().with("*", "logs"));
+    route(&router, "a", &[r#"{"timestamp":12,"date":"2026-11-20"}"#, r#"{"timestamp":1795253400,"date":"x"}"#]);
+    route(&router, "a", &[r#"{"time":"soon"}"#]);
+    let decisions = router.take_new_decisions();
+    let listed: Vec<(Option<&str>, &[String])> =
+        decisions.iter().map(|it| (it.event_time.as_deref(), &it.event_time_else[..])).collect();
+    assert_eq!(listed, [(Some("date"), &["timestamp".to_owned()][..]), (None, &["time".to_owned()][..])]);
+}
+
+#[test]
+fn a_shape_that_two_topics_map_differently_is_listed_twice() {
+    let file = r#"
+        [[mapping]]
+        topic = "a"
+        event_time = "broker"
+        [[mapping]]
+        topic = "b"
+        fields = { "remark" = "message" }
+    "#;
+    let overrides = MappingOverrides::from_toml("mapping.toml", file).unwrap();
+    let rules = TopicRules::default().with("*", "logs");
+    let router = Router::new(Arc::new(Registry::shipped()), rules, overrides).unwrap();
+    for topic in ["a", "b", "c", "d"] {
+        route(&router, topic, &[r#"{"ts":1795253400,"remark":"r"}"#]);
+    }
+    let decisions = router.take_new_decisions();
+    let topics: Vec<&str> = decisions.iter().map(|decision| decision.topic.as_str()).collect();
+    assert_eq!(topics, ["a", "b", "c"]);
+    let keys: AHashSet<String> = decisions.iter().map(Decision::key).collect();
+    assert_eq!(keys.len(), 3);
+    assert_eq!(decisions[2].key(), format!("{}/logs", decisions[2].shape));
+    let times: Vec<Option<&str>> = decisions.iter().map(|decision| decision.event_time.as_deref()).collect();
+    assert_eq!(times, [None, Some("ts"), Some("ts")]);
+}
+
+#[test]
+fn what_is_known_is_bounded_in_memory_and_large_shapes_are_not_kept() {
+    let router = router(TopicRules::default());
+    let parsed = |record: String| {
+        let (parsed, rejected) = parse(&BinaryArray::from_iter_values([record]), &ShapeTable::default());
+        assert!(rejected.is_empty(), "{rejected:?}");
+        Arc::clone(parsed.shape(0))
+    };
+    let shape = |name: &str| parsed(format!(r#"{{"{name}":1}}"#));
+    let verdict = router.classifier.shape("", &shape("x"));
+    let known_as = |shape| Arc::new(Known { shape, verdict: verdict.clone(), plans: vec![] });
+    let known = |name: &str| known_as(shape(name));
+    let mut kept = KnownShapes::default();
+    // Many fields, because an object with names of this length together is kept whole.
+    let names = (0..1_000).map(|number| format!(r#""{}{number}":1"#, "x".repeat(110)));
+    let large = parsed(format!("{{{}}}", names.collect::<Vec<_>>().join(",")));
+    assert!(large.memory_bytes() > LARGEST_KEPT_BYTES, "{}", large.memory_bytes());
+    kept.keep("t", &known_as(large));
+    assert_eq!((kept.count, kept.bytes), (0, 0));
+    let name = "x".repeat(LARGEST_KEPT_BYTES / 8);
+    let most = 8 * MOST_KNOWN_BYTES / LARGEST_KEPT_BYTES;
+    for number in 0..most {
+        let known = known(&format!("{name}_{number}"));
+        kept.keep("t", &known);
+        assert!(kept.bytes <= MOST_KNOWN_BYTES && kept.bytes >= kept.count * name.len());
+        assert!(Arc::ptr_eq(&kept.get("t", &known.shape).unwrap(), &known));
+    }
+    assert!((1..most).contains(&kept.count), "{}", kept.count);
+    let before = (kept.count, kept.bytes);
+    kept.keep("t", &known(&format!("{name}_{}", most - 1)));
+    assert_eq!((kept.count, kept.bytes), before);
+}
+
+#[test]
 fn a_users_domain_works_from_its_declaration() {
     let mut registry = Registry::shipped();
     let mut fleet =

@@ -137,17 +137,34 @@ impl Book {
         let mut changed = vec![];
         for (number, closed) in closing.sources.iter().enumerate() {
             let joins_at = self.least_watermark(number);
+            let mut now = BTreeMap::new();
             for (partition, state) in &closed.partitions {
+                let before = self.known.get(&(number, partition.clone()));
+                now.insert(partition, self.progress_of(number, (partition, state), closing, tally, before, joins_at));
+            }
+            self.hold(number, &mut now);
+            for (partition, now) in now {
                 let key = (number, partition.clone());
-                let before = self.known.get(&key);
-                let now = self.progress_of(number, (partition, state), closing, tally, before, joins_at);
-                if before != Some(&now) {
+                if self.known.get(&key) != Some(&now) {
                     changed.push(now.clone());
                     self.known.insert(key, now);
                 }
             }
         }
         changed
+    }
+
+    /// When the last partitions go idle, those that were idle before are raised to where the source stood: whichever goes on
+    /// first then goes on from there.
+    fn hold(&self, number: usize, now: &mut BTreeMap<&TopicPartition, Progress>) {
+        if now.values().any(|progress| !progress.idle) {
+            return;
+        }
+        let was_active =
+            |partition: &TopicPartition| self.known.get(&(number, partition.clone())).is_none_or(|before| !before.idle);
+        let active = now.iter().filter(|(partition, _)| was_active(partition));
+        let stood = active.filter_map(|(_, progress)| progress.watermark).min();
+        now.values_mut().for_each(|progress| progress.watermark = progress.watermark.max(stood));
     }
 
     /// The watermark of a source as of the newest manifest: that of the partition that holds it back.
@@ -203,7 +220,6 @@ impl Book {
     }
 
     fn pauses(&mut self, tally: &Tally) -> Vec<Pause> {
-        // A topic is as healthy as the branch that can use the least of it.
         let mut branches: BTreeMap<(usize, Arc<str>), HashMap<BranchId, Health>> = BTreeMap::new();
         for ((branch, partition), counts) in &tally.counts {
             let Some(source) = self.sources.iter().position(|source| source.branches.contains(branch)) else {
@@ -216,8 +232,7 @@ impl Book {
         }
         let mut pauses = vec![];
         for ((source, topic), branches) in branches {
-            let health = branches.into_values().max_by_key(|health| health.dead).unwrap_or_default();
-            if let Some(window) = self.breaker.epoch(source, &topic, health) {
+            if let Some(window) = self.breaker.epoch(source, &topic, branches) {
                 let reason = format!(
                     "{} of the newest {} records of topic {topic} are dead letters",
                     window.dead, window.records

@@ -4,21 +4,27 @@ use std::path::Path;
 
 /// How a topic that is paused goes on, in the data directory `data`.
 pub fn way_out(topic: &str, data: &Path) -> String {
-    let data = data_flag(data);
-    format!(
-        "look at them with `thermocline dead-letters list --topic {topic} {data}`, then go on with `thermocline resume \
-         --topic {topic} {data}`"
-    )
+    let (look, data) = (list_dead_letters(topic, data), data_flag(data));
+    format!("look at them with {look}, then go on with `thermocline resume --topic {topic} {data}`")
 }
 
-/// `--data DIR` for `data`, quoted where a shell would not take it as it is.
+/// How the dead letters of a topic are shown.
+pub(super) fn list_dead_letters(topic: &str, data: &Path) -> String {
+    format!("`thermocline dead-letters list --topic {topic} {}`", data_flag(data))
+}
+
+/// `--data DIR` for `data`, as a shell takes it.
 pub fn data_flag(data: &Path) -> String {
-    let path = data.display().to_string();
+    format!("--data {}", shell_word(&data.display().to_string()))
+}
+
+/// `text` as one word of a shell, quoted where it would not be one as it is.
+pub fn shell_word(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@%:,=".contains(char);
-    if path.chars().all(is_plain) {
-        format!("--data {path}")
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
     } else {
-        format!("--data '{}'", path.replace('\'', r"'\''"))
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

@@ -9,7 +9,8 @@ pub mod breaker;
 mod commands;
 mod watch;
 
-pub use commands::{data_flag, way_out};
+use commands::list_dead_letters;
+pub use commands::{data_flag, shell_word, way_out};
 pub use watch::{Snapshot, SourceSnapshot};
 
 use crate::PipelineError;
@@ -20,11 +21,12 @@ use crate::source::budget::Budget;
 use crate::source::ingress::Ingress;
 use crate::source::kafka::KafkaSource;
 use book::{Book, Closing};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thermocline_operators::{Decision, Router};
-use thermocline_schemas::metadata::{Advice, Mapping, Pause};
+use thermocline_schemas::metadata::{Advice, Manifest, Mapping, Pause};
 use thermocline_schemas::{Clock, Epoch, EventTime};
 use thermocline_sinks::committer::Committer;
 use tokio::sync::{mpsc, watch as channel};
@@ -115,6 +117,8 @@ pub struct Coordinator {
     pub once: bool,
     /// The topics that are paused.
     pub paused: Vec<Pause>,
+    /// The dead letters of this run by topic, each counted in every branch that it has not reached.
+    pub dead_letters: BTreeMap<String, u64>,
     /// Where a reader of the run's state looks.
     pub snapshots: channel::Sender<Snapshot>,
     /// Where threads leave their errors.
@@ -236,11 +240,27 @@ impl Coordinator {
                 self.committer.commit_manifest(&manifest).await?;
                 let elapsed_ms = started.elapsed().as_millis() as u64;
                 tracing::info!(epoch = %ready.epoch, records = ready.records, rows, elapsed_ms, "epoch committed");
+                self.tell_dead_letters(&manifest);
                 self.pause(manifest.pauses);
             }
             self.budget.give_back(ready.charged_bytes);
         }
         Ok(())
+    }
+
+    /// Counts them, and says so at a topic's first.
+    fn tell_dead_letters(&mut self, manifest: &Manifest) {
+        for line in manifest.conservation.iter().filter(|line| line.counts.dead_letters > 0) {
+            let known = self.dead_letters.entry(line.topic.clone()).or_insert_with(|| {
+                let look = list_dead_letters(&line.topic, &self.data);
+                tracing::warn!(
+                    topic = line.topic,
+                    "records cannot be used and are kept as dead letters; look at them with {look}"
+                );
+                0
+            });
+            *known += line.counts.dead_letters;
+        }
     }
 
     fn pause(&mut self, pauses: Vec<Pause>) {
@@ -289,10 +309,7 @@ impl Coordinator {
     /// Lists the mapper's new decisions. They are for people: a store that does not answer loses a line of the list, and
     /// holds no epoch up.
     async fn save_mappings(&self) {
-        let as_line = |decision: Decision| {
-            let key = format!("{}/{}", decision.shape, decision.domain);
-            Ok(Mapping { key, json: serde_json::to_string(&decision)? })
-        };
+        let as_line = |decision: Decision| Ok(Mapping { key: decision.key(), json: serde_json::to_string(&decision)? });
         let decisions = self.router.take_new_decisions().into_iter();
         let saved = match decisions.map(as_line).collect::<Result<Vec<_>, serde_json::Error>>() {
             Ok(mappings) if mappings.is_empty() => return,
@@ -330,6 +347,7 @@ impl Coordinator {
             budget_bytes: self.budget_bytes,
             used_bytes: self.budget.used() + queue_bytes,
             paused: self.paused.clone(),
+            dead_letters: self.dead_letters.clone(),
             sources: self.sources.iter().map(SourceSnapshot::of).collect(),
         };
         self.snapshots.send_replace(snapshot);

@@ -1,6 +1,7 @@
 //! What a run shows of itself while it runs.
 
 use crate::coordinator::SourceRun;
+use std::collections::BTreeMap;
 use thermocline_schemas::Epoch;
 use thermocline_schemas::metadata::Pause;
 
@@ -17,6 +18,8 @@ pub struct Snapshot {
     pub used_bytes: usize,
     /// Topics that are not read for now.
     pub paused: Vec<Pause>,
+    /// The dead letters of this run by topic, each counted in every branch that it has not reached.
+    pub dead_letters: BTreeMap<String, u64>,
     /// The sources.
     pub sources: Vec<SourceSnapshot>,
 }

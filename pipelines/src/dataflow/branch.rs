@@ -12,7 +12,7 @@ use arrow::array::{
     Array, ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt8Array,
     UInt32Array,
 };
-use arrow::compute::{max, take};
+use arrow::compute::max;
 use arrow::datatypes::{DataType, Field, Schema};
 use std::iter::repeat_n;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl Branch {
         let unsure: ArrayRef = Arc::new(Float32Array::new_null(bound.batch.num_rows()));
         let batch = with_columns(&bound.batch, vec![(system::CONFIDENCE, unsure), (system::TIER, Arc::new(tiers))])?;
         let stage = Stage::Written { branch: self.id, table };
-        Ok(rows.with(stage, batch, rows.source_of(bound.selection.as_ref())?))
+        Ok(rows.with(stage, batch, rows.kept_of(bound.selection.as_ref())?))
     }
 
     /// Classifies the records, maps each onto the columns of its domain, and chooses tiers.
@@ -123,34 +123,21 @@ impl Branch {
             return Ok(vec![]);
         }
         let record = record::of_output(rows, &self.spec.leg, output, &self.shapes)?;
-        let broker = output.select(columns::column(input.source, system::TIMESTAMP)?)?;
-        let broker = filled(&broker, rows.opened_at)?;
-        let selected = record.selection.as_ref();
-        let routed = self.router.route(&rows.topic.name, &record.parsed, selected, &broker, rows.opened_at)?;
-        let declared = match self.spec.event_time {
-            EventTimeFrom::Broker => None,
-            _ => Some(filled(&(Arc::new(self.spec.event_times(input, output)?) as ArrayRef), rows.opened_at)?),
+        let times = self.spec.event_times(input, output)?;
+        let (topic, selected) = (&rows.topic.name, record.selection.as_ref());
+        let routed = match self.spec.event_time {
+            EventTimeFrom::Broker => self.router.route(topic, &record.parsed, selected, &times, rows.opened_at)?,
+            EventTimeFrom::Output(_) | EventTimeFrom::Source(_) => {
+                self.router.route_declared(topic, &record.parsed, selected, &times, rows.opened_at)?
+            }
         };
-        routed.into_iter().map(|routed| self.routed(rows, output, routed, declared.as_ref())).collect()
+        routed.into_iter().map(|routed| self.routed(rows, output, routed)).collect()
     }
 
-    fn routed(
-        &self,
-        rows: &Rows,
-        output: &Output,
-        routed: Routed,
-        declared: Option<&TimestampMicrosecondArray>,
-    ) -> Result<Rows, PipelineError> {
+    fn routed(&self, rows: &Rows, output: &Output, routed: Routed) -> Result<Rows, PipelineError> {
         let all = routed.rows.len() == output.batch.num_rows();
-        let (mut batch, mut tiers) =
-            (routed.batch, UInt8Array::from_iter_values(routed.tiers.iter().map(|it| *it as u8)));
-        if let Some(declared) = declared {
-            let times = take(declared, &routed.rows, None)?;
-            batch = with_event_time(&batch, times)?;
-            let policy = self.policy(&routed.domain);
-            tiers = tiers_of(columns::event_time(&batch)?, policy, rows.opened_at);
-        }
-        let batch = with_columns(&batch, vec![(system::TIER, Arc::new(tiers))])?;
+        let tiers = UInt8Array::from_iter_values(routed.tiers.iter().map(|it| *it as u8));
+        let batch = with_columns(&routed.batch, vec![(system::TIER, Arc::new(tiers))])?;
         let selection = match (&output.selection, all) {
             (None, true) => None,
             (Some(selection), true) => Some(selection.clone()),
@@ -161,7 +148,7 @@ impl Branch {
             }
         };
         let stage = Stage::Written { branch: self.id, table: TableName::new(&routed.domain)? };
-        Ok(rows.with(stage, batch, rows.source_of(selection.as_ref())?))
+        Ok(rows.with(stage, batch, rows.kept_of(selection.as_ref())?))
     }
 
     /// Takes decoded rows of one partition; a row on which that fails is a dead letter, and the others go on.
@@ -188,17 +175,6 @@ impl Branch {
     }
 }
 
-/// `times` without nulls: the epoch's opening stands in.
-fn filled(times: &ArrayRef, opened_at: EventTime) -> Result<TimestampMicrosecondArray, PipelineError> {
-    let batch = RecordBatch::try_from_iter([(system::TIMESTAMP, times.clone())])?;
-    let times = columns::timestamp(&batch, system::TIMESTAMP)?;
-    if times.null_count() == 0 {
-        return Ok(times.clone());
-    }
-    let filled = times.iter().map(|time| time.unwrap_or(opened_at));
-    Ok(TimestampMicrosecondArray::from_iter_values(filled).with_timezone("UTC"))
-}
-
 fn tiers_of(times: &TimestampMicrosecondArray, policy: TierPolicy, opened_at: EventTime) -> UInt8Array {
     let tier = |time: &EventTime| -> Tier { policy.tier(*time, opened_at) };
     UInt8Array::from_iter_values(times.values().iter().map(|time| tier(time) as u8))
@@ -212,13 +188,6 @@ fn with_columns(batch: &RecordBatch, more: Vec<(&str, ArrayRef)>) -> Result<Reco
         arrays.push(array);
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
-}
-
-fn with_event_time(batch: &RecordBatch, times: ArrayRef) -> Result<RecordBatch, PipelineError> {
-    let place = batch.schema().index_of(system::EVENT_TIME)?;
-    let mut arrays = batch.columns().to_vec();
-    arrays[place] = times;
-    Ok(RecordBatch::try_new(batch.schema(), arrays)?)
 }
 
 /// Adds the operator.
@@ -249,4 +218,79 @@ pub(super) fn add<'scope>(
             });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use crate::raw::{RawBatch, Topic};
+    use arrow::array::{AsArray, BinaryArray, Int64Array};
+    use thermocline_operators::{MappingOverrides, TopicRules};
+    use thermocline_schemas::table::timestamp_type;
+
+    const OPENED_AT: EventTime = 1_795_253_400_000_000;
+    const OLD: EventTime = 1_577_836_800_000_000;
+
+    /// The first branch of `text`.
+    fn branch(text: &str) -> Branch {
+        let mut registry = Registry::shipped();
+        let files = [("test.sql", text)];
+        let pipelines = plan::load(&files, &mut registry, |_| vec![])
+            .unwrap_or_else(|refusals| panic!("{}", plan::render_all(&refusals, &files)));
+        let registry = Arc::new(registry);
+        let rules = TopicRules::default().with("*", "logs");
+        let router = Router::new(registry.clone(), rules, MappingOverrides::default()).unwrap();
+        Branch {
+            id: BranchId(1),
+            source: 0,
+            spec: Arc::new(pipelines.branches[0].clone()),
+            router: Arc::new(router),
+            registry,
+            shapes: Arc::default(),
+        }
+    }
+
+    /// Decoded rows with the columns of `batch`; the broker gave no timestamps.
+    fn decoded(batch: RecordBatch) -> Rows {
+        let rows = batch.num_rows();
+        let raw = RawBatch {
+            topic: Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() }),
+            partition: 0,
+            offsets: Int64Array::from_iter_values(0..rows as i64),
+            timestamps: TimestampMicrosecondArray::new_null(rows),
+            keys: BinaryArray::new_null(rows),
+            headers: StringArray::new_null(rows),
+            payloads: BinaryArray::new_null(rows),
+            absent: vec![],
+        };
+        let raw = Rows::raw(raw, OPENED_AT).unwrap();
+        raw.with(Stage::Decoded, batch, raw.source.clone())
+    }
+
+    #[test]
+    fn a_declared_event_time_decides_the_tier_and_costs_no_field() {
+        let branch = branch(
+            "CREATE EXTERNAL TABLE s (ts TIMESTAMP, created_at TIMESTAMP) STORED AS KAFKA LOCATION 's' \
+             OPTIONS ('event_time' 'created_at');\nINSERT INTO domains SELECT * FROM s;",
+        );
+        let times = |times: [Option<EventTime>; 2]| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("UTC"))
+        };
+        let fields = ["ts", "created_at"].map(|name| Field::new(name, timestamp_type(), true));
+        let columns = vec![times([Some(OPENED_AT - 1), Some(OPENED_AT - 1)]), times([Some(OLD), None])];
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns).unwrap();
+        let outcome = branch.process(&decoded(batch)).unwrap();
+        let [written] = &outcome.written[..] else { panic!("one domain") };
+        // Without a declared time and without the broker's, the epoch's opening stands in.
+        assert_eq!(columns::event_time(&written.batch).unwrap().values(), &[OLD, OPENED_AT]);
+        assert_eq!(outcome.newest, Some(OPENED_AT));
+        let tiers = written.batch[system::TIER].as_primitive::<arrow::datatypes::UInt8Type>();
+        assert_eq!(tiers.values(), &[Tier::Cold as u8, Tier::Hot as u8]);
+        let attributes = written.batch[system::ATTRIBUTES].as_string::<i32>();
+        for row in 0..2 {
+            let json: serde_json::Value = serde_json::from_str(attributes.value(row)).unwrap();
+            assert!(json["ts"].as_str().is_some_and(|ts| ts.starts_with("2026-11-21T09:29:59.999999")), "{json}");
+        }
+    }
 }

@@ -115,6 +115,14 @@ impl Rows {
         }
     }
 
+    /// As [`Rows::source_of`], without the payload: what is written has what it needs of it in its own columns.
+    pub fn kept_of(&self, selection: Option<&UInt32Array>) -> Result<RecordBatch, ArrowError> {
+        let fields = self.source.schema();
+        let kept: Vec<usize> = (0..fields.fields().len()).filter(|at| fields.field(*at).name() != PAYLOAD).collect();
+        let source = self.source.project(&kept)?;
+        selection.map_or_else(|| Ok(source.clone()), |rows| take_record_batch(&source, rows))
+    }
+
     /// The same rows' origin with other columns.
     pub fn with(&self, stage: Stage, batch: RecordBatch, source: RecordBatch) -> Self {
         let (topic, partition, opened_at) = (self.topic.clone(), self.partition, self.opened_at);

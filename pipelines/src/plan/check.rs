@@ -12,14 +12,23 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token};
 use std::collections::BTreeSet;
 use walk::Check;
 
+/// The names of declarations that were refused themselves. What reads or fills them is not refused for it again.
+#[derive(Debug, Default)]
+pub(super) struct Broken {
+    /// Sources.
+    pub(super) sources: BTreeSet<String>,
+    /// Domains.
+    pub(super) domains: BTreeSet<String>,
+}
+
 /// What may be named in an `INSERT`.
 pub(super) struct Known<'k> {
     /// Functions, and what they are.
     pub(super) state: &'k SessionState,
     /// The names of the sources.
     pub(super) sources: Vec<&'k str>,
-    /// The names of sources that were refused themselves: not to be refused again.
-    pub(super) broken: &'k BTreeSet<String>,
+    /// What cannot be planned with, though it is declared.
+    pub(super) broken: &'k Broken,
 }
 
 /// An `INSERT` that may be planned.
@@ -71,7 +80,7 @@ impl CheckedLeg {
     }
 }
 
-/// Checks an `INSERT`; none where it was refused.
+/// Checks an `INSERT`; none where it was refused, or reads or fills what is refused at its declaration.
 pub(super) fn insert<'q>(
     text: &Text<'_>,
     tokens: &Tokens,
@@ -81,7 +90,8 @@ pub(super) fn insert<'q>(
     refusals: &mut Vec<Refusal>,
 ) -> Option<Checked<'q>> {
     let before = refusals.len();
-    let mut check = Check { text, tokens, known, refusals, ctes: vec![], reads, at: tokens.start() };
+    let mut check =
+        Check { text, tokens, known, refusals, ctes: vec![], reads, reads_broken: false, at: tokens.start() };
     check.insert_clauses(insert);
     let Some(query) = insert.source.as_deref() else {
         check.refuse(tokens.start(), "an INSERT needs a query", "write INSERT INTO target SELECT ... FROM source");
@@ -102,6 +112,11 @@ pub(super) fn insert<'q>(
         check.names(first);
     }
     let (target, target_span) = check.target(insert)?;
+    let domain = target.split('.').next().unwrap_or_default();
+    let fills_broken = known.broken.domains.contains(&target) || known.broken.domains.contains(domain);
+    if check.reads_broken || fills_broken {
+        return None;
+    }
     (refusals.len() == before).then_some(Checked { target, target_span, query, legs })
 }
 
@@ -146,11 +161,6 @@ pub(super) fn unrepeatable(name: &str, volatility: Volatility, is_async: bool) -
         Volatility::Volatile => "a record is told apart by `_topic`, `_partition` and `_offset`",
     };
     Some((format!("`{name}` gives another result each time, so a replay would write other rows"), help))
-}
-
-/// Where an unknown word stands, for refusals of the planner that only name it.
-pub(super) fn place_of_name(tokens: &Tokens, from: Span, name: &str) -> Span {
-    tokens.find_name(from.start, name).unwrap_or(from)
 }
 
 /// What a statement begins with: its first words, as far as they are keywords.

@@ -16,8 +16,9 @@ use thermocline_schemas::table::{DEAD_LETTERS, system, timestamp_type};
 use thermocline_schemas::tier::TierPolicy;
 use thermocline_schemas::{TableName, TableSchema};
 
-/// Names that mean something else wherever a table can stand.
-pub(super) const RESERVED: [&str; 3] = [super::DOMAINS, "events", DEAD_LETTERS];
+/// Names that mean something else wherever a table, or the schema of one, can stand.
+pub(super) const RESERVED: [&str; 6] =
+    [super::DOMAINS, "events", DEAD_LETTERS, "information_schema", "public", "system"];
 
 /// A statement that declares something, while it is read.
 pub(super) struct Declaration<'a, 't> {

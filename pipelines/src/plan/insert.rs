@@ -5,9 +5,10 @@ use crate::plan::check::{self, Checked, CheckedLeg};
 use crate::plan::declare::{RESERVED, quoted};
 use crate::plan::text::{Text, Tokens, near_misses};
 use crate::plan::translate::{self, Planner};
+use crate::plan::words::{Mistake, mistake};
 use crate::plan::{Binding, BranchSpec, DOMAINS, EventTimeFrom, Leg, Refusal, SourceSpec, Target, types};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, SchemaError, TableReference};
+use datafusion::common::{Column, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
@@ -106,7 +107,10 @@ impl Insertion<'_, '_> {
         let first = target.split('.').next().unwrap_or_default();
         if RESERVED.contains(&first) {
             let message = format!("rows cannot be inserted into `{target}`");
-            let help = format!("{} have rows of their own; INSERT INTO domains routes", quoted(&RESERVED[1..]));
+            let help = match target.strip_prefix("public.") {
+                Some(table) => format!("leave `public.` out: INSERT INTO {table}"),
+                None => format!("{} mean something else; INSERT INTO domains routes", quoted(&RESERVED[1..])),
+            };
             self.refuse(span, message, help);
             return None;
         }
@@ -342,38 +346,42 @@ impl Insertion<'_, '_> {
         format!("INSERT INTO {}{list} {}", self.checked.target, leg.sql)
     }
 
-    /// Refuses what the planner refuses, in its words, at the place that it says, else at the first word it quotes.
+    /// Refuses what the planner refuses, at the place that it tells, else at the first name that it tells.
     fn refuse_planning(&mut self, error: &DataFusionError) {
-        let start = self.first_leg().span;
-        let place = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| {
-            let location = |at: datafusion::common::Location| Location::new(at.line, at.column);
-            Span::new(location(span.start), location(span.end))
-        });
-        let root = root(error);
-        if let DataFusionError::SchemaError(schema_error, _) = root
-            && let SchemaError::FieldNotFound { field, valid_fields } = &**schema_error
-        {
-            let span = place.unwrap_or_else(|| check::place_of_name(self.tokens, start, &field.name));
-            let names = valid_fields.iter().map(|field| field.name.as_str());
-            let help = near_misses(&field.name, names, "the columns are");
-            return self.refuse(span, format!("there is no column `{}`", field.name), help);
+        match mistake(error) {
+            Mistake::Twins { name } => {
+                let has_star = self.checked.legs.iter().flat_map(|leg| &leg.items).any(|item| item.name.is_none());
+                let help = match has_star {
+                    true => format!("leave one out, * EXCEPT ({name}), or give it another name: ... AS name"),
+                    false => "leave one out, or give it another name: ... AS name".to_owned(),
+                };
+                self.refuse(self.place_of_twin(&name), format!("two columns are called `{name}`"), help);
+            }
+            Mistake::Other { message, help, names } => {
+                let start = self.first_leg().span;
+                let place = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| {
+                    let location = |at: datafusion::common::Location| Location::new(at.line, at.column);
+                    Span::new(location(span.start), location(span.end))
+                });
+                let named = || names.iter().find_map(|name| self.tokens.find_name(start.start, name));
+                let span = place.or_else(named).unwrap_or(start);
+                self.refuse(span, message, help);
+            }
         }
-        let message = root.message();
-        let message = message.split("\n\nbacktrace").next().unwrap_or_default().trim();
-        let mut lines = message.lines();
-        let first = lines.next().unwrap_or("this cannot be planned").to_owned();
-        let rest = lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        let mut quoted = message.split(['\'', '`']).skip(1).step_by(2);
-        let named = quoted.find_map(|name| self.tokens.find_name(start.start, name));
-        self.refuse(place.or(named).unwrap_or(start), first, rest);
     }
-}
 
-fn root(error: &DataFusionError) -> &DataFusionError {
-    match error {
-        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => root(inner),
-        DataFusionError::Collection(errors) if !errors.is_empty() => root(&errors[0]),
-        other => other,
+    /// Where the second of two columns called `name` stands, in the leg that has both: one may come through its `*`.
+    fn place_of_twin(&self, name: &str) -> Span {
+        for leg in &self.checked.legs {
+            let named: Vec<Span> =
+                leg.items.iter().filter(|item| item.name.as_deref() == Some(name)).map(|item| item.name_span).collect();
+            let stars: Vec<Span> = leg.items.iter().filter(|item| item.name.is_none()).map(|item| item.span).collect();
+            if named.len() + stars.len() > 1 {
+                let twin = named.get(1).or(named.first()).or(stars.last());
+                return twin.copied().unwrap_or(leg.span);
+            }
+        }
+        self.first_leg().span
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the files of a run to its pipelines: all refusals in one report.
 
-use crate::plan::check::{self, Known};
+use crate::plan::check::{self, Broken, Known};
 use crate::plan::declare::Declaration;
 use crate::plan::insert::{Insertion, Tables};
 use crate::plan::text::{Text, Tokens, near_misses, point, spelled};
@@ -21,6 +21,8 @@ use thermocline_schemas::domain::Registry;
 enum Kind {
     Create(CreateExternalTable),
     Insert(Box<Insert>),
+    /// Refused as a whole.
+    Refused,
 }
 
 /// A statement with its place.
@@ -81,29 +83,24 @@ fn parse<'a>(text: &Text<'a>, statements: &mut Vec<Parsed<'a>>, refusals: &mut V
         Err(refusal) => return refusals.push(refusal),
     };
     for tokens in chunks {
-        let parsed = DFParserBuilder::new(tokens.0.clone()).build().and_then(|mut parser| parser.parse_statements());
-        let mut parsed = match parsed {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                refusals.push(refuse_syntax(text, &tokens, &error));
-                continue;
-            }
-        };
-        let kind = match parsed.pop_front() {
-            Some(Statement::CreateExternalTable(create)) => Kind::Create(create),
-            Some(Statement::Statement(statement)) => match *statement {
-                SqlStatement::Insert(insert) => Kind::Insert(Box::new(insert)),
-                _ => {
-                    refusals.push(refuse_kind(text, &tokens));
-                    continue;
-                }
-            },
-            _ => {
-                refusals.push(refuse_kind(text, &tokens));
-                continue;
-            }
-        };
+        let kind = kind_of(text, &tokens).unwrap_or_else(|refusal| {
+            refusals.push(refusal);
+            Kind::Refused
+        });
         statements.push(Parsed { text: text.clone(), tokens, kind });
+    }
+}
+
+fn kind_of(text: &Text<'_>, tokens: &Tokens) -> Result<Kind, Refusal> {
+    let parsed = DFParserBuilder::new(tokens.0.clone()).build().and_then(|mut parser| parser.parse_statements());
+    let mut parsed = parsed.map_err(|error| refuse_syntax(text, tokens, &error))?;
+    match parsed.pop_front() {
+        Some(Statement::CreateExternalTable(create)) => Ok(Kind::Create(create)),
+        Some(Statement::Statement(statement)) => match *statement {
+            SqlStatement::Insert(insert) => Ok(Kind::Insert(Box::new(insert))),
+            _ => Err(refuse_kind(text, tokens)),
+        },
+        _ => Err(refuse_kind(text, tokens)),
     }
 }
 
@@ -122,6 +119,9 @@ fn refuse_syntax(text: &Text<'_>, tokens: &Tokens, error: &DataFusionError) -> R
         },
         other => other.strip_backtrace(),
     };
+    if let Some((span, message, help)) = refuse_clause(tokens, &message) {
+        return text.refuse(span, message, help);
+    }
     let (message, place) = match message.rsplit_once(" at Line: ") {
         Some((message, place)) => (message.to_owned(), location(place)),
         None => (message, None),
@@ -142,6 +142,34 @@ fn refuse_syntax(text: &Text<'_>, tokens: &Tokens, error: &DataFusionError) -> R
     text.refuse(span, message, help)
 }
 
+/// The place, our words and the way out, for what DataFusion's parser says of a clause of `CREATE EXTERNAL TABLE`.
+fn refuse_clause(tokens: &Tokens, message: &str) -> Option<(Span, String, String)> {
+    let find = |from: Location, clause: &str| {
+        let words: Vec<&str> = clause.split(' ').collect();
+        tokens.find(from, &words)
+    };
+    let start = Location::new(0, 0);
+    if let Some((clause, _)) = message.split_once(" clause is no longer in use") {
+        let span = find(start, clause).unwrap_or_else(|| tokens.start());
+        return Some((span, format!("{clause} is not supported here"), "leave it out".to_owned()));
+    }
+    if let Some(clause) = message.strip_suffix(" specified more than once") {
+        let first = find(start, clause);
+        let span = first.and_then(|first| find(first.end, clause)).or(first).unwrap_or_else(|| tokens.start());
+        return Some((span, format!("{clause} is said twice"), "keep one".to_owned()));
+    }
+    let clause = message.strip_prefix("Missing ")?.strip_suffix(" clause in CREATE EXTERNAL TABLE statement")?;
+    let help = match clause {
+        "LOCATION" if find(start, "STORED AS TIERED").is_some() => {
+            let name = tokens.declared().unwrap_or_default();
+            format!("add LOCATION '{name}': that of a domain is its name")
+        }
+        "LOCATION" => "add LOCATION 'topic', or a glob of topics, as 'orders.*'".to_owned(),
+        _ => "add STORED AS KAFKA for a source of records, STORED AS TIERED for a domain that keeps them".to_owned(),
+    };
+    Some((tokens.start(), format!("this CREATE EXTERNAL TABLE has no {clause}"), help))
+}
+
 fn is_keyword(token: &Token) -> bool {
     matches!(token, Token::Word(word) if word.quote_style.is_none() && word.keyword != Keyword::NoKeyword)
 }
@@ -152,30 +180,42 @@ fn location(place: &str) -> Option<Location> {
     Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?))
 }
 
-/// Reads all `CREATE EXTERNAL TABLE`, and returns the names of the sources that were refused.
+/// Reads all `CREATE EXTERNAL TABLE`, and returns the names of those that were refused.
 fn declarations(
     statements: &[Parsed<'_>],
     domains: &mut Registry,
     pipelines: &mut Pipelines,
     refusals: &mut Vec<Refusal>,
-) -> BTreeSet<String> {
-    let mut broken = BTreeSet::new();
+) -> Broken {
+    let mut broken = Broken::default();
     for statement in statements {
-        let Kind::Create(create) = &statement.kind else { continue };
         let (text, tokens) = (&statement.text, &statement.tokens);
+        let create = match &statement.kind {
+            Kind::Create(create) => create,
+            Kind::Refused => {
+                broken.sources.extend(tokens.declared());
+                broken.domains.extend(tokens.declared());
+                continue;
+            }
+            Kind::Insert(_) => continue,
+        };
         let declaration = Declaration { text, tokens, parsed: create, refusals: &mut *refusals };
-        let name = create.name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default();
+        let parts: Vec<String> = create.name.0.iter().filter_map(|part| part.as_ident()).map(spelled).collect();
+        let name = parts.last().cloned().unwrap_or_default();
+        let names = [name.clone(), parts.join(".")];
         match create.file_type.to_uppercase().as_str() {
             "KAFKA" => match declaration.source() {
                 Some(source) => add_source(statement, create.name.span(), source, pipelines, refusals),
-                None => {
-                    broken.insert(name);
-                }
+                None => broken.sources.extend(names),
             },
             "TIERED" => {
                 let shipped = domains.table_schema(&name);
-                if let Some(domain) = declaration.domain(shipped.as_ref()) {
-                    add_domain(statement, create.name.span(), domain, domains, pipelines, refusals);
+                let is_added = match declaration.domain(shipped.as_ref()) {
+                    Some(domain) => add_domain(statement, create.name.span(), domain, domains, pipelines, refusals),
+                    None => false,
+                };
+                if !is_added {
+                    broken.domains.extend(names);
                 }
             }
             other => {
@@ -183,7 +223,8 @@ fn declarations(
                 let help = format!("{near}: KAFKA is a source of records, TIERED a domain that keeps them");
                 let span = declaration.kind_span();
                 refusals.push(text.refuse(span, format!("STORED AS {other} is not supported"), help));
-                broken.insert(name);
+                broken.sources.extend(names.clone());
+                broken.domains.extend(names);
             }
         }
     }
@@ -207,6 +248,7 @@ fn add_source(
     }
 }
 
+/// Adds what is declared of a domain; false where it was refused.
 fn add_domain(
     statement: &Parsed<'_>,
     span: Span,
@@ -214,15 +256,21 @@ fn add_domain(
     domains: &mut Registry,
     pipelines: &mut Pipelines,
     refusals: &mut Vec<Refusal>,
-) {
+) -> bool {
     if pipelines.domains.iter().any(|other| other.name == domain.name) {
         let message = format!("domain {} is declared already", domain.name);
         refusals.push(statement.text.refuse(span, message, "declare all its columns in one place"));
-        return;
+        return false;
     }
     match domains.add(domain.to_domain(domains)) {
-        Ok(()) => pipelines.domains.push(domain),
-        Err(error) => refusals.push(statement.text.refuse(span, error.to_string(), "")),
+        Ok(()) => {
+            pipelines.domains.push(domain);
+            true
+        }
+        Err(error) => {
+            refusals.push(statement.text.refuse(span, error.to_string(), ""));
+            false
+        }
     }
 }
 
@@ -231,7 +279,7 @@ fn inserts(
     statements: &[Parsed<'_>],
     domains: &Registry,
     planner: &Planner,
-    broken: &BTreeSet<String>,
+    broken: &Broken,
     pipelines: &mut Pipelines,
     refusals: &mut Vec<Refusal>,
 ) {
@@ -241,10 +289,22 @@ fn inserts(
     let mut tables = Tables { domains, created: vec![] };
     let mut reads = BTreeSet::new();
     let mut branches: Vec<BranchSpec> = vec![];
+    // Statements that say nothing of what they read. What they name counts as read, so that it is not refused for it.
+    let mut unread: Vec<&Tokens> = vec![];
     for statement in statements {
-        let Kind::Insert(insert) = &statement.kind else { continue };
         let (text, tokens) = (&statement.text, &statement.tokens);
-        let Some(checked) = check::insert(text, tokens, insert, &known, &mut reads, refusals) else { continue };
+        let insert = match &statement.kind {
+            Kind::Insert(insert) => insert,
+            Kind::Refused => {
+                unread.push(tokens);
+                continue;
+            }
+            Kind::Create(_) => continue,
+        };
+        let Some(checked) = check::insert(text, tokens, insert, &known, &mut reads, refusals) else {
+            unread.push(tokens);
+            continue;
+        };
         if checked.legs.is_empty() {
             continue;
         }
@@ -269,7 +329,8 @@ fn inserts(
             }
             _ => None,
         });
-        if let (false, Some((text, span))) = (reads.contains(&source.name), span) {
+        let is_named = unread.iter().any(|tokens| tokens.find_name(Location::new(0, 0), &source.name).is_some());
+        if let (false, Some((text, span))) = (is_named || reads.contains(&source.name), span) {
             let help = format!("add INSERT INTO domains SELECT * FROM {}, or leave it out", source.name);
             refusals.push(text.refuse(span, format!("source {} is never read", source.name), help));
         }

@@ -2,8 +2,9 @@
 //!
 //! In reading order: `text` splits a file into statements and finds places in it; `declare` reads `CREATE EXTERNAL
 //! TABLE`; `check` looks at the syntax tree of an `INSERT` and refuses what cannot run for ever; `insert` has DataFusion
-//! plan the rest; `translate` turns its physical plan into [`Leg`]s; `leg` evaluates them over batches; `bind` gives the
-//! result the columns of its target, by name; `explain` prints it all. [`load`] goes the whole way.
+//! plan the rest, and `words` says what it refuses; `translate` turns its physical plan into [`Leg`]s; `leg` evaluates
+//! them over batches; `bind` gives the result the columns of its target, by name; `explain` prints it all. [`load`] goes
+//! the whole way.
 //!
 //! Nothing here executes a DataFusion plan, and nothing here knows of timely, brokers or tables.
 
@@ -20,9 +21,10 @@ mod pattern;
 mod refusal;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod translate;
 mod types;
+mod words;
 
 pub use bind::{Binding, EventTimeFrom};
 pub use explain::explain;

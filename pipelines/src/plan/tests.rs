@@ -1,6 +1,7 @@
 //! Tests of the whole folder: what is refused and where, what is planned, and what comes out of a batch.
 
 mod evaluating;
+mod once;
 mod planning;
 mod refusing;
 
@@ -15,6 +16,14 @@ fn plan(text: &str) -> Result<Pipelines, Vec<Refusal>> {
 /// Reads one file that must be right.
 fn planned(text: &str) -> Pipelines {
     plan(text).unwrap_or_else(|refusals| panic!("{}", super::render_all(&refusals, &[("test.sql", text)])))
+}
+
+/// Asserts that `text` is refused for one reason only, with words that contain `words`.
+fn refused_once(text: &str, words: &str) {
+    let Err(refusals) = plan(text) else { panic!("not refused: {text}") };
+    let report = super::render_all(&refusals, &[("test.sql", text)]);
+    assert_eq!(refusals.len(), 1, "{text}\n{report}");
+    assert!(report.contains(words), "wanted {words:?} for {text}\n{report}");
 }
 
 /// A declared source with a column of each common type.

@@ -121,6 +121,20 @@ impl Tokens {
         items
     }
 
+    /// The name behind the word `TABLE`, as the planner spells it: what a declaration that does not parse is about.
+    pub(super) fn declared(&self) -> Option<String> {
+        if self.first().is_some_and(|first| is_word(&first.token, "INSERT")) {
+            return None;
+        }
+        let table = self.find(Location::new(0, 0), &["TABLE"])?;
+        let is_filler = |token: &TokenWithSpan| ["IF", "NOT", "EXISTS"].iter().any(|word| is_word(&token.token, word));
+        let behind = self.solid().filter(|token| token.span.start >= table.end).find(|token| !is_filler(token))?;
+        match &behind.token {
+            Token::Word(word) => Some(spelled(&word.to_ident(behind.span))),
+            _ => None,
+        }
+    }
+
     /// An identifier `name`, as the planner spells it, at `from` or behind it.
     pub(super) fn find_name(&self, from: Location, name: &str) -> Option<Span> {
         let is_it = |token: &&TokenWithSpan| match &token.token {
@@ -152,7 +166,7 @@ pub(super) fn spelled(ident: &Ident) -> String {
 }
 
 /// `did you mean ...?` with the nearest of `candidates`, else all of them after `otherwise`, if they are few.
-pub(super) fn near_misses<'n>(wanted: &str, candidates: impl IntoIterator<Item = &'n str>, otherwise: &str) -> String {
+pub(crate) fn near_misses<'n>(wanted: &str, candidates: impl IntoIterator<Item = &'n str>, otherwise: &str) -> String {
     let mut candidates: Vec<&str> = candidates.into_iter().collect();
     candidates.sort_unstable();
     candidates.dedup();
@@ -171,6 +185,16 @@ pub(super) fn near_misses<'n>(wanted: &str, candidates: impl IntoIterator<Item =
         String::new()
     } else {
         format!("{otherwise} {}", list(&candidates))
+    }
+}
+
+/// [`near_misses`] of a name in SQL, which needs quotes where it is not all in lower case.
+pub(super) fn near_names<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>, otherwise: &str) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let quoted = names.iter().copied().find(|name| *name != wanted && name.to_lowercase() == wanted);
+    match quoted {
+        Some(name) => format!("write \"{name}\": names without quotes are in lower case"),
+        None => near_misses(wanted, names, otherwise),
     }
 }
 
@@ -203,6 +227,23 @@ mod tests {
         assert_eq!(near_misses("max_dissorder", ["max_disorder", "format"], "use"), "did you mean `max_disorder`?");
         assert_eq!(near_misses("formta", ["max_disorder", "format"], "use"), "did you mean `format`?");
         assert_eq!(near_misses("zzz", ["b", "a"], "there are"), "there are `a`, `b`");
+    }
+
+    #[test]
+    fn names_that_differ_by_case_need_quotes() {
+        let quoted = "write \"userId\": names without quotes are in lower case";
+        assert_eq!(near_names("userid", ["userId", "n"], "there are"), quoted);
+        assert_eq!(near_names("URL", ["url"], "there are"), "did you mean `url`?");
+        assert_eq!(near_names("user", ["users", "n"], "there are"), "did you mean `users`?");
+    }
+
+    #[test]
+    fn what_does_not_parse_still_tells_what_it_declares() {
+        let declared = |text: &str| Text::new("f.sql", text).statements().unwrap()[0].declared();
+        assert_eq!(declared("CREATE EXTERNAL TABLE IF NOT EXISTS Clicks (a INT").as_deref(), Some("clicks"));
+        assert_eq!(declared("CREATE TABLE \"Clicks\"").as_deref(), Some("Clicks"));
+        assert_eq!(declared("INSERT INTO TABLE clicks SELEC 1"), None);
+        assert_eq!(declared("CREATE EXTERNAL TABLE"), None);
     }
 
     #[test]

@@ -151,6 +151,7 @@ pub(super) fn name(of: &DataType) -> String {
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "BYTEA".to_owned(),
         DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
         DataType::Null => "NULL".to_owned(),
+        DataType::Interval(_) => "INTERVAL".to_owned(),
         other => other.to_string(),
     }
 }

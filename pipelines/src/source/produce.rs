@@ -1,8 +1,8 @@
 //! Lines to records: the library half of `thermocline produce`.
 //!
-//! Each line of the input becomes one record, an empty line an empty one; plain or gzip, told apart by the first two
-//! bytes. The producer is idempotent: what is acknowledged is in the log once and in order. Topics that are missing are
-//! created.
+//! Each line of the input becomes one record, byte for byte; plain or gzip, told apart by the first two bytes. Lines of
+//! nothing but blanks are left out and counted, as every reader of JSON lines does. The producer is idempotent: what is
+//! acknowledged is in the log once and in order. Topics that are missing are created.
 
 use crate::source::error::SourceError;
 use crate::source::kafka::listening;
@@ -22,11 +22,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::debug;
 
 mod fields;
 mod input;
+mod name;
 mod shift;
 #[cfg(test)]
 mod tests;
@@ -109,6 +110,8 @@ pub struct Produced {
     pub bytes: u64,
     /// Records by topic.
     pub topics: BTreeMap<String, u64>,
+    /// Lines of nothing but blanks, which were left out.
+    pub blank_lines: u64,
     /// Topics that were created.
     pub created: Vec<String>,
     /// Records without the field that was to be the key.
@@ -117,15 +120,30 @@ pub struct Produced {
     pub moved_by: BTreeMap<String, i64>,
 }
 
-/// Sends every line of `input`, and waits until all are acknowledged. `progress` hears of records and payload bytes so
-/// far, every thousand records and at the end.
+/// Sends every line of `input` that is not blank, and waits until all are acknowledged. `progress` hears of records and
+/// payload bytes so far, every thousand records and at the end.
 ///
 /// # Errors
+/// - [`SourceError::TopicName`] when no topic can have the name: no broker was asked.
 /// - [`SourceError::Unreachable`] when no broker answers: nothing was sent.
+/// - [`SourceError::Refused`] when the broker will not tell of a topic.
 /// - [`SourceError::Line`] names a line that cannot be sent; those before it are acknowledged.
 /// - [`SourceError::NotTaken`] names a line that the broker refused; records after it may have been taken.
-/// - [`SourceError::Input`] when the input breaks off; the lines before that are acknowledged.
-pub fn produce(options: &Produce, input: Input, mut progress: impl FnMut(u64, u64)) -> Result<Produced, SourceError> {
+/// - [`SourceError::Input`] when the input cannot be read or breaks off; the lines before that are acknowledged.
+pub fn produce(options: &Produce, input: Input, progress: impl FnMut(u64, u64)) -> Result<Produced, SourceError> {
+    let name = input.name();
+    produce_unnamed(options, input, progress).map_err(|error| error.of(&name))
+}
+
+/// [`produce`], with errors that do not know yet what the input is called.
+fn produce_unnamed(
+    options: &Produce,
+    input: Input,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Produced, SourceError> {
+    if let Target::Topic(topic) = &options.target {
+        name::check(topic)?;
+    }
     let (input, shifts) = match &options.shift_time {
         None => (input, Shifts::none()),
         Some(shift) => {
@@ -133,9 +151,9 @@ pub fn produce(options: &Produce, input: Input, mut progress: impl FnMut(u64, u6
             (second, shift::measure(shift, &options.target, Lines::new(first)?)?)
         }
     };
+    let lines = Lines::new(input)?;
     let mut sender = Sender::new(options)?;
     let mut produced = Produced { moved_by: shifts.by_topic(), ..Produced::default() };
-    let lines = Lines::new(input)?;
     if let Err(error) = send_lines(&mut sender, lines, &shifts, &mut produced, &mut progress) {
         return Err(sender.settle(error));
     }
@@ -169,6 +187,7 @@ fn send_lines(
             progress(produced.records, produced.bytes);
         }
     }
+    produced.blank_lines = lines.blank();
     Ok(())
 }
 
@@ -236,6 +255,13 @@ impl ProducerContext for Deliveries {
     }
 }
 
+/// What the broker itself has said, where `error` is its answer. librdkafka begins its words for the codes that brokers
+/// send with `Broker: `, and for its own, such as a time-out, with `Local: `.
+fn refusal(error: &SourceError) -> Option<&str> {
+    let SourceError::NoAnswer { reason, .. } = error else { return None };
+    reason.split_once("Broker: ").map(|(_, said)| said)
+}
+
 struct Sender<'a> {
     options: &'a Produce,
     config: ClientConfig,
@@ -281,6 +307,7 @@ impl<'a> Sender<'a> {
 
     fn send(&mut self, line: u64, record: &Record<'_>) -> Result<(), SourceError> {
         if !self.known.contains(&*record.topic) {
+            name::check(&record.topic).map_err(|error| SourceError::line(line, error.to_string()))?;
             self.ensure_topic(&record.topic)?;
             self.known.insert(record.topic.to_string());
         }
@@ -310,17 +337,19 @@ impl<'a> Sender<'a> {
 
     /// Creates the topic if it is missing; the first one also tells whether a broker is there at all.
     fn ensure_topic(&mut self, topic: &str) -> Result<(), SourceError> {
-        let unreachable = |reason: String| SourceError::Unreachable {
-            bootstrap: self.options.bootstrap.clone(),
-            waited: self.options.patience,
-            reason,
-        };
         if let Some(bootstrap) = self.config.get("bootstrap.servers").filter(|_| self.known.is_empty()) {
             listening::wait(bootstrap, self.options.patience)?;
         }
+        let asked = Instant::now();
         let found = topics::describe(&self.client, &[topic], self.options.patience).map_err(|error| {
+            let bootstrap = self.options.bootstrap.clone();
+            if let Some(said) = refusal(&error) {
+                let (what, reason) = (format!("to describe topic {topic}"), said.to_owned());
+                return SourceError::Refused { bootstrap, what, reason };
+            }
             self.client.poll();
-            unreachable(self.client.last_complaint().unwrap_or_else(|| error.to_string()))
+            let reason = self.client.last_complaint().unwrap_or_else(|| error.to_string());
+            SourceError::Unreachable { bootstrap, waited: asked.elapsed(), reason }
         })?;
         if !found.is_empty() {
             return Ok(());
@@ -343,7 +372,7 @@ impl<'a> Sender<'a> {
     fn check(&self) -> Result<(), SourceError> {
         match self.producer.context().failure.lock().clone() {
             None => Ok(()),
-            Some((line, reason)) => Err(SourceError::NotTaken { line, reason }),
+            Some((line, reason)) => Err(SourceError::not_taken(line, reason)),
         }
     }
 

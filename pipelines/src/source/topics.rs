@@ -57,7 +57,11 @@ pub fn look_up(
     listening::wait(config.get("bootstrap.servers").unwrap_or(bootstrap), patience)?;
     let cluster_id = cluster_id(&client, patience)?;
     let Some(found) = describe(&client, &[topic], patience)?.pop() else {
-        return Err(SourceError::NoTopic { topic: topic.to_owned(), bootstrap: bootstrap.to_owned() });
+        let mut known = names(&client, patience)?;
+        // The broker's own.
+        known.retain(|name| !name.starts_with("__"));
+        known.sort_unstable();
+        return Err(SourceError::NoTopic { topic: topic.to_owned(), known });
     };
     let keys: Vec<_> = found.partitions.iter().map(|partition| TopicPartition::new(topic, *partition)).collect();
     let earliest = offsets(&client, &keys, Where::Earliest, patience)?;

@@ -11,12 +11,12 @@ pub(super) fn domain() -> Domain {
         .text("page_url", "url, page, page location, page path, path, screen, screen name, page url path, current url, \
             href, context page url")
         .text("page_title", "title, document title, context page title, screen title")
-        .text("referrer", "referer, page referrer, traffic source source, context page referrer, utm source, source url")
+        .text("referrer", "referer, page referrer, traffic source source, context page referrer, source url")
         .text("campaign", "utm campaign, campaign name, traffic source name, campaign id, context campaign name")
         .text("device", "device category, device type, platform, device model, context device type")
         .text("country", "geo country, country name, country code, country iso code, region country")
-        .number("amount", "revenue, event value in usd, purchase revenue, sales amount, amount usd, total, price, \
-            value, sales, order total, ecommerce purchase revenue")
+        .number("amount", "revenue, event value in usd, purchase revenue, sales amount, amount usd, sales, \
+            order total, ecommerce purchase revenue")
         .text("currency", "currency code, iso currency")
         .integer("quantity", "qty, total item quantity, item quantity, units sold, ecommerce total item quantity, \
             number of items")

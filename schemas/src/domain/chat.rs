@@ -6,9 +6,9 @@ pub(super) fn domain() -> Domain {
     Domain::new("chat")
         .code("message_id", "msg id, messageid, message uuid, utterance id, turn id, client msg id")
         .code("user_id", "sender id, from id, author id, member id, userid, speaker id, from user id, sender user id, \
-            uid, customer id")
+            uid, customer id, message from id")
         .code("session_id", "conversation id, thread id, chat id, dialogue id, dialog id, convo id, conversation, \
-            thread, thread ts, ticket id")
+            thread, thread ts, ticket id, message chat id")
         .code("channel", "room, channel id, channel name, room id, chat room, group id, guild id, chat title")
         .text("author", "sender, speaker, from, user name, username, screen name, nickname, nick, author name, sender name, from name, role, from user, speaker role")
         .text("text", "message, body, utterance, content, message text, msg, query, question, prompt, transcript, turn \

@@ -4,7 +4,7 @@ use super::Domain;
 
 pub(super) fn domain() -> Domain {
     Domain::new("integration")
-        .text("system", "source system, source, vendor system, provider, app name, origin, integration name, data source, platform name, connector")
+        .text("system", "source system, source, vendor system, provider, app name, origin, integration name, data source, platform name, connector, source connector")
         .text("event_type", "action, event, type, event name, webhook event, change type, operation, hook type, topic, \
             cdc operation")
         .text("object_type", "entity type, resource type, entity, object, record type, data object, entity name, table \
@@ -12,13 +12,13 @@ pub(super) fn domain() -> Domain {
         .code("object_id", "entity id, resource id, record id, external id, data id, product id, purchase order id, \
             vendor id, order id, sales order id, object key, reference id, invoice id, data object id, product key")
         .text("name", "product name, vendor name, repository name, store name, item name, repository full name")
-        .code("partner", "supplier, vendor, customer, account name, company, supplier id, account, merchant, partner id, organization login, sender login")
+        .code("partner", "supplier, vendor, customer, account name, company, supplier id, account, merchant, partner id, organization login, sender login, data object customer")
         .code("status", "order status, state, delivery status, sync status, payment status, record status, fulfillment \
-            status")
+            status, data object status")
         .number("quantity", "qty, order qty, ordered quantity, quantity on hand, stocked qty, order quantity")
-        .number("amount", "total due, total, total amount, line total, price, unit price, list price, total price, \
-            grand total, sub total, amount due")
-        .text("currency", "currency code, currency iso, iso currency code")
+        .number("amount", "total due, total, total amount, line total, price, total price, grand total, \
+            sub total, amount due, data object amount")
+        .text("currency", "currency code, currency iso, iso currency code, data object currency")
         .text("url", "html url, callback url, endpoint, webhook url, resource url, repository html url, link, hook url")
         .texts_in(&["name", "event_type", "object_type", "partner"], None)
         .names(&[

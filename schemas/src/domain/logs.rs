@@ -5,9 +5,10 @@ use super::Domain;
 pub(super) fn domain() -> Domain {
     Domain::new("logs")
         .code("host", "hostname, host name, computer, computer name, server, node, node name, machine, machine name, \
-            kubernetes host, logsource, agent hostname")
+            kubernetes host, logsource, agent hostname, resource attributes host name")
         .text("service", "service name, application, app, program, application name, syslog identifier, process name, \
-            source name, appname, job, container name, unit name, facility, provider name, kubernetes container name")
+            source name, appname, job, container name, unit name, facility, provider name, kubernetes container name, \
+            resource attributes service name")
         .code("level", "log level, severity, loglevel, severity text, priority, lvl, severity name, levelname, level \
             name, event type severity")
         .text("message", "msg, log message, content, log, text, body, event message, short message, raw message, full \
@@ -17,7 +18,7 @@ pub(super) fn domain() -> Domain {
         .code("process_id", "pid, process pid, execution process id, processid, proc id")
         .code("event_code", "event id, eventid, error code, message id, code, event code id, template id")
         .code("trace_id", "trace, traceid, request id, correlation id, trace trace id, x request id, activity id")
-        .code("span_id", "span, spanid, parent span id")
+        .code("span_id", "span, spanid")
         .text("error", "exception, stack trace, stacktrace, error stack trace, exception message, exception stacktrace, error type, backtrace, traceback")
         .texts_in(&["message", "error"], Some("message"))
         .names(&[

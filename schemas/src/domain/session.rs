@@ -11,7 +11,7 @@ pub(super) fn domain() -> Domain {
         )
         .code(
             "user_id",
-            "visitor id, full visitor id, client id, uid, user pseudo id, device id, anonymous id, \
+            "visitor id, full visitor id, client id, uid, user pseudo id, anonymous id, \
             account id, userid, user key",
         )
         .time(

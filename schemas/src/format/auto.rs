@@ -1,6 +1,7 @@
 //! Reading records whose source declares no columns: JSON objects, JSON values, or plain text, told apart by looking.
 //!
-//! - First byte after blanks is `{`: exactly one JSON object, or the record is rejected.
+//! - First byte after blanks is `{`: exactly one JSON object, or the record is rejected. One with very many fields or
+//!   long names, or that is a map from ids, is not taken apart.
 //! - Anything else that is JSON as a whole: one value.
 //! - The rest, if it is UTF-8: text. Many log lines begin with `[`.
 //! - Empty and null payloads are rows too, without text. Invalid UTF-8 is rejected.
@@ -242,8 +243,12 @@ impl Known<'_> {
 
 /// More fields than this, and an object is not taken apart.
 const MOST_FIELDS: usize = 1_024;
+/// A longer signature, and the object is not taken apart either: every field repeats the names above it.
+const LONGEST_SIGNATURE_BYTES: usize = 128 * 1024;
 /// More fields than this below an inner object, and it is kept whole.
 const MOST_INNER_FIELDS: usize = 256;
+/// Numbers that are longer than this are ids; shorter ones are also years, days, codes and columns without a name.
+const LONGEST_CODE_BYTES: usize = 8;
 /// Names of an array's first element that take part in the shape.
 const MOST_ELEMENT_NAMES: usize = 32;
 
@@ -263,8 +268,9 @@ fn read(bytes: &[u8], tape: &mut Tape) -> Result<(), String> {
     match scanner.peek() {
         _ if text.is_empty() => tape.signature.push(mark::EMPTY),
         b'{' => {
-            tape.record(&mut scanner, bytes).map_err(|error| error.message(text))?;
-            if tape.leaves.len() - before > MOST_FIELDS {
+            let names = tape.record(&mut scanner, bytes).map_err(|error| error.message(text))?;
+            let much = tape.leaves.len() - before > MOST_FIELDS || tape.signature.len() > LONGEST_SIGNATURE_BYTES;
+            if much || names.are_ids() {
                 tape.leaves.truncate(before);
                 tape.signature.clear();
                 tape.signature.push(mark::WIDE);
@@ -282,13 +288,42 @@ fn read(bytes: &[u8], tape: &mut Tape) -> Result<(), String> {
     Ok(())
 }
 
+/// The names of one object, counted.
+#[derive(Default)]
+struct Names {
+    all: usize,
+    /// Those that look like values.
+    data: usize,
+    /// Those that can be nothing but ids.
+    ids: usize,
+}
+
+impl Names {
+    fn count(&mut self, name: &[u8]) {
+        self.all += 1;
+        if looks_like_data(name) {
+            let code = name.len() <= LONGEST_CODE_BYTES && name.iter().all(u8::is_ascii_digit);
+            self.data += 1;
+            self.ids += usize::from(!code);
+        }
+    }
+
+    /// Whether a record with these names is a map from ids, which would be a new shape every time. Kept whole it loses
+    /// its domain, its columns and its event time, so this asks for more than of an inner object, which loses a little:
+    /// one thing under its id still says what it is and when, and so do the names among which an id or two occur. Only
+    /// where ids are most of the names, and several, there are many things, which are of no one domain or time.
+    fn are_ids(&self) -> bool {
+        self.ids > 1 && self.ids * 2 > self.all
+    }
+}
+
 impl Tape {
-    /// Exactly one object.
-    fn record(&mut self, scanner: &mut Scanner<'_>, bytes: &[u8]) -> Result<(), ScanError> {
+    /// Exactly one object. Returns its own names.
+    fn record(&mut self, scanner: &mut Scanner<'_>, bytes: &[u8]) -> Result<Names, ScanError> {
         self.signature.push(mark::OBJECT);
-        self.object(scanner, bytes, 1)?;
+        let names = self.object(scanner, bytes, 1)?;
         if scanner.at_end() {
-            return Ok(());
+            return Ok(names);
         }
         Err(scanner.error("one JSON object is a record, but more follows it"))
     }
@@ -300,23 +335,22 @@ impl Tape {
         self.leaf(value, start, end, scanner, bytes, 0)
     }
 
-    /// The fields of an object at `depth`, from 1. Returns whether it had better be kept whole.
-    fn object(&mut self, scanner: &mut Scanner<'_>, bytes: &[u8], depth: usize) -> Result<bool, ScanError> {
+    /// The fields of an object at `depth`, from 1. Returns its own names.
+    fn object(&mut self, scanner: &mut Scanner<'_>, bytes: &[u8], depth: usize) -> Result<Names, ScanError> {
         scanner.enter(depth)?;
+        let mut names = Names::default();
         if scanner.peek() == b'}' {
             scanner.at += 1;
-            return Ok(true);
+            return Ok(names);
         }
-        let first_leaf = self.leaves.len();
-        let mut whole = false;
         loop {
             let (start, end, _) = scanner.key()?;
-            whole |= looks_like_data(&bytes[start..end]);
+            names.count(&bytes[start..end]);
             self.name(&bytes[start..end]);
             let (value, start, end) = scanner.value()?;
             self.leaf(value, start, end, scanner, bytes, depth)?;
             if !scanner.more(b'}', "a comma or } should follow a value")? {
-                return Ok(whole || self.leaves.len() - first_leaf > MOST_INNER_FIELDS);
+                return Ok(names);
             }
         }
     }
@@ -355,7 +389,8 @@ impl Tape {
             Value::Object => {
                 let (letter, first_leaf) = (self.signature.len(), self.leaves.len());
                 self.signature.push(mark::OBJECT);
-                if self.object(scanner, bytes, depth + 1)? {
+                let names = self.object(scanner, bytes, depth + 1)?;
+                if names.all == 0 || names.data > 0 || self.leaves.len() - first_leaf > MOST_INNER_FIELDS {
                     self.signature.truncate(letter);
                     self.signature.push(FieldKind::Map.letter());
                     self.leaves.truncate(first_leaf);

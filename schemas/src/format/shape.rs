@@ -22,7 +22,8 @@ pub enum Body {
     Value,
     /// One JSON object: a leaf for every field that is not itself an object.
     Object,
-    /// One JSON object with too many fields to keep apart: no leaves.
+    /// One JSON object that is kept whole, because it has too many fields or too long names, or is a map
+    /// from ids: no leaves.
     Wide,
 }
 
@@ -151,6 +152,22 @@ impl Shape {
         format!("{:016x}", self.fingerprint)
     }
 
+    /// The memory that it takes: rather more than in truth, because names that fields share count at each of them.
+    pub fn memory_bytes(&self) -> usize {
+        let fields = self.fields.iter().map(|field| {
+            let names = field.raw_names.iter().map(|name| piece(2 * size_of::<usize>() + name.len())).sum::<usize>();
+            let list = piece(size_of_val(field.raw_names.as_slice()));
+            piece(field.path.capacity()) + piece(field.name.capacity()) + list + names
+        });
+        let element_names = self.element_names.iter().map(|name| piece(name.capacity()));
+        piece(size_of::<Self>())
+            + piece(self.signature.len())
+            + piece(self.fields.capacity() * size_of::<ShapeField>())
+            + piece(self.element_names.capacity() * size_of::<String>())
+            + fields.sum::<usize>()
+            + element_names.sum::<usize>()
+    }
+
     fn read_object(&mut self) {
         let mut at = 1;
         let mut names: Vec<Arc<str>> = vec![];
@@ -222,15 +239,32 @@ impl Shape {
     }
 }
 
-/// The shapes seen so far, shared by all threads. Bounded: records whose names are ever new cost time, never memory.
+/// What `bytes` of their own allocation take, with the most that an allocator adds to a small one.
+fn piece(bytes: usize) -> usize {
+    bytes + 32
+}
+
+/// The shapes seen so far, shared by all threads. Bounded in number and in bytes: records whose names are ever new cost
+/// the time to make their shapes, and beyond these bounds no memory but that of the batches that are at work.
 #[derive(Debug)]
 pub struct ShapeTable {
-    shapes: RwLock<AHashMap<u64, Arc<Shape>>>,
+    kept: RwLock<Kept>,
     capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    by_fingerprint: AHashMap<u64, Arc<Shape>>,
+    /// The sum of their [`Shape::memory_bytes`].
+    bytes: usize,
 }
 
 /// Longer signatures are not kept in the table.
 const LONGEST_KEPT_SIGNATURE_BYTES: usize = 16 * 1024;
+
+/// Memory of all shapes of a table. Signatures would be the wrong measure: a field takes ten times its part of the
+/// signature, fifty times with a short name, and hundreds of times where it lies a hundred objects deep.
+const MOST_KEPT_BYTES: usize = 64 << 20;
 
 impl Default for ShapeTable {
     /// Room for 8,192 shapes.
@@ -240,41 +274,106 @@ impl Default for ShapeTable {
 }
 
 impl ShapeTable {
-    /// Room for `capacity` shapes; when it is full it forgets all and begins again.
+    /// Room for `capacity` shapes that take 64 MiB together; when it is full it forgets all and begins again.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { shapes: RwLock::default(), capacity: capacity.max(1) }
+        Self { kept: RwLock::default(), capacity: capacity.max(1) }
     }
 
     /// The shape of `signature`.
     pub(super) fn intern(&self, signature: &[u8]) -> Arc<Shape> {
         let fingerprint = xxh3_64(signature);
-        if let Some(shape) = self.read().get(&fingerprint)
+        if let Some(shape) = self.read().by_fingerprint.get(&fingerprint)
             && shape.signature() == signature
         {
             return shape.clone();
         }
         let shape = Arc::new(Shape::from_signature(signature));
         if signature.len() <= LONGEST_KEPT_SIGNATURE_BYTES {
-            let mut shapes = self.shapes.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-            if shapes.len() >= self.capacity {
-                shapes.clear();
-            }
-            shapes.insert(fingerprint, shape.clone());
+            let mut kept = self.kept.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+            kept.insert(&shape, self.capacity);
         }
         shape
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, AHashMap<u64, Arc<Shape>>> {
-        self.shapes.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// How many shapes it holds now.
     pub fn len(&self) -> usize {
-        self.read().len()
+        self.read().by_fingerprint.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Kept {
+    fn insert(&mut self, shape: &Arc<Shape>, capacity: usize) {
+        let bytes = shape.memory_bytes();
+        if self.by_fingerprint.len() >= capacity || self.bytes + bytes > MOST_KEPT_BYTES {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        // Another thread may have been faster, and two signatures may have one fingerprint.
+        if let Some(replaced) = self.by_fingerprint.insert(shape.fingerprint, Arc::clone(shape)) {
+            self.bytes -= replaced.memory_bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An object of numbers, `depth` objects deep; its names begin with `name`.
+    fn signature(depth: usize, fields: usize, name: &str) -> Vec<u8> {
+        let mut signature = vec![mark::OBJECT];
+        signature.extend_from_slice(br#".a"{"#.repeat(depth).as_slice());
+        for field in 0..fields {
+            signature.extend_from_slice(format!(r##".{name}{field}"#"##).as_bytes());
+        }
+        signature.extend(std::iter::repeat_n(mark::CLOSE, depth));
+        signature
+    }
+
+    /// What a shape takes at the very least: its fields and their texts, each once.
+    fn least_bytes(shape: &Shape) -> usize {
+        let of_field = |field: &ShapeField| {
+            let names = size_of_val(field.raw_names.as_slice()) + field.raw_names.last().map_or(0, |name| name.len());
+            size_of::<ShapeField>() + field.path.len() + field.name.len() + names
+        };
+        shape.signature.len() + shape.fields.iter().map(of_field).sum::<usize>()
+    }
+
+    #[test]
+    fn ever_new_shapes_take_bounded_memory() {
+        // Wide ones; and deep ones, whose signatures are short for what they take.
+        for (depth, fields, name, records) in [(0, 300, "pressure_of_the_turbine_in_hall_", 2_500), (100, 400, "", 250)]
+        {
+            let table = ShapeTable::default();
+            let mut offered = 0;
+            for record in 0..records {
+                let shape = table.intern(&signature(depth, fields, &format!("{name}{record}_")));
+                assert_eq!(shape.fields.len(), fields);
+                assert!(shape.memory_bytes() >= least_bytes(&shape));
+                offered += least_bytes(&shape);
+            }
+            let held: usize = table.read().by_fingerprint.values().map(|shape| least_bytes(shape)).sum();
+            assert!(offered > 128 << 20, "{offered} bytes would have fitted");
+            assert!(held <= MOST_KEPT_BYTES && !table.is_empty(), "{held} bytes in {} shapes", table.len());
+        }
+    }
+
+    #[test]
+    fn equal_signatures_are_one_shape_and_counted_once() {
+        let table = ShapeTable::default();
+        let first = table.intern(&signature(1, 3, "x"));
+        assert!(Arc::ptr_eq(&first, &table.intern(&signature(1, 3, "x"))));
+        // As if two threads had made it at the same time.
+        table.kept.write().unwrap().insert(&Arc::new(Shape::from_signature(first.signature())), 10);
+        assert_eq!((table.len(), table.read().bytes), (1, first.memory_bytes()));
     }
 }

@@ -22,7 +22,8 @@ pub enum Advice {
 pub enum MetaError {
     /// A newer run has begun. Stop writing; restarting would only evict that one.
     #[error(
-        "generation {ours} is fenced: generation {theirs} has begun on {} (process {})", holder.host, holder.pid
+        "generation {ours} is fenced: generation {theirs} has begun on {} (process {}); this run ends, and must not be started \
+         again while that one lives", holder.host, holder.pid
     )]
     Fenced {
         /// This run.
@@ -105,7 +106,7 @@ pub enum MetaError {
     },
     /// Readers pin their cut, so they write too.
     #[error(
-        "{} cannot be written; a query pins its cut there, so it needs write access to the file and its folder",
+        "{} cannot be written; runs and queries, which pin their cut there, need write access to the file and its folder",
         path.display()
     )]
     ReadOnly {
@@ -115,14 +116,11 @@ pub enum MetaError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// There is no store here.
-    #[error("there is no {}; `thermocline up --data DIR` makes one", path.display())]
-    Missing {
-        /// The file that was looked for.
-        path: PathBuf,
-    },
     /// The file was written by another version of this program, or is not ours at all.
-    #[error("{} has format {found}, this program reads {wanted}", path.display())]
+    #[error(
+        "{} has format {found}, this program reads {wanted}; use the program that wrote it, or another data directory",
+        path.display()
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -132,7 +130,7 @@ pub enum MetaError {
         wanted: i64,
     },
     /// A stored value is not what this program writes.
-    #[error("the metadata store is damaged: {what}")]
+    #[error("the metadata store is damaged: {what}; restore metadata.db, or begin with a new data directory")]
     Damaged {
         /// What was read.
         what: String,
@@ -155,7 +153,6 @@ impl MetaError {
             MetaError::Columns { .. }
             | MetaError::Recreated { .. }
             | MetaError::ReadOnly { .. }
-            | MetaError::Missing { .. }
             | MetaError::Format { .. } => Advice::FixConfig,
             MetaError::Fenced { .. }
             | MetaError::OutOfOrder { .. }

@@ -136,8 +136,22 @@ pub struct Branch {
     /// The resume offsets of its source when it was added: `(topic, partition, offset)`; partitions that are not listed
     /// are read from their first record.
     pub started_at: Vec<(String, i32, i64)>,
-    /// False when its statement is gone.
-    pub live: bool,
+    /// The first epoch that it read in.
+    pub first_epoch: Epoch,
+    /// The first epoch that it no longer read in, because its statement is gone; none while it is live.
+    pub closed_epoch: Option<Epoch>,
+}
+
+impl Branch {
+    /// Whether its statement is still among the pipelines.
+    pub fn is_live(&self) -> bool {
+        self.closed_epoch.is_none()
+    }
+
+    /// Whether what its source read in `epoch` went through it.
+    pub fn read_in(&self, epoch: Epoch) -> bool {
+        self.first_epoch <= epoch && self.closed_epoch.is_none_or(|closed| epoch < closed)
+    }
 }
 
 /// Records, not rows: `read = rows + windowed + filtered + late + dead_letters`.

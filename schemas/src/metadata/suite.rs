@@ -408,7 +408,9 @@ pub(super) async fn a_branch_remembers_where_it_started(Bench { meta, .. }: Benc
     assert_ne!(first, second);
     meta.close_branches(generation, &[second]).await.unwrap();
     let view = meta.newest().await.unwrap();
-    assert_eq!(view.branches.iter().map(|branch| branch.live).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(view.branches.iter().map(Branch::is_live).collect::<Vec<_>>(), [false, true]);
+    let read_in = |branch: &Branch| (0..4).filter(|epoch| branch.read_in(Epoch(*epoch))).collect::<Vec<_>>();
+    assert_eq!(view.branches.iter().map(read_in).collect::<Vec<_>>(), [[0, 1], [2, 3]]);
     assert_eq!(view.branches[0].started_at, []);
     assert_eq!(view.branches[1].started_at, [("talk".to_owned(), 0, 24)]);
     let back = meta.register_branch(generation, &branch()).await.unwrap();

@@ -35,9 +35,9 @@ pub(crate) async fn run(args: DeadLettersArgs) -> Result<ExitCode> {
          ORDER BY _epoch DESC, _topic, _partition, _offset DESC LIMIT {}",
         args.limit
     );
-    let answer = session.query(&sql).await?;
+    let answer = session.query(&sql).await;
     session.close().await;
-    let letters = letters(&answer)?;
+    let letters = letters(&answer?)?;
     if args.json {
         print_json(&serde_json::json!({ "dead_letters": letters }))?;
     } else if letters.is_empty() {
@@ -46,10 +46,22 @@ pub(crate) async fn run(args: DeadLettersArgs) -> Result<ExitCode> {
     for letter in letters.iter().filter(|_| !args.json) {
         println!("{}: {}: {}", letter.record, letter.stage, letter.error);
         let payload = letter.payload.as_deref().unwrap_or("(null)");
-        let shown: String = payload.chars().take(SHOWN_BYTES).collect();
-        println!("    {shown}{}", if shown.len() < payload.len() { "…" } else { "" });
+        println!("    {}", shown(payload));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The beginning of a payload, with nothing in it that a terminal would obey.
+fn shown(payload: &str) -> String {
+    let mut shown = String::new();
+    for char in payload.chars() {
+        if shown.len() >= SHOWN_BYTES {
+            shown.push('…');
+            break;
+        }
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
 }
 
 fn letters(answer: &Answer) -> Result<Vec<Letter>> {
@@ -71,4 +83,17 @@ fn letters(answer: &Answer) -> Result<Vec<Letter>> {
         }
     }
     Ok(letters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_says_nothing_to_the_terminal() {
+        assert_eq!(shown("{\"a\":\"é\"}"), "{\"a\":\"é\"}");
+        assert_eq!(shown("\u{1b}[31m\n"), "\\u{1b}[31m\\n");
+        assert_eq!(shown(&"x".repeat(SHOWN_BYTES + 1)), "x".repeat(SHOWN_BYTES) + "…");
+        assert_eq!(shown(&"x".repeat(SHOWN_BYTES)), "x".repeat(SHOWN_BYTES));
+    }
 }

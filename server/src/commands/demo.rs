@@ -4,8 +4,9 @@ use crate::cli::{DataArg, DemoArgs, UpArgs};
 use crate::commands::broker::FOLDER;
 use crate::commands::produce::{ago, days, with_progress};
 use crate::commands::up::{self, progress::print_rows};
-use crate::commands::verify::law;
+use crate::commands::verify::{BROKEN, law};
 use crate::report::{self, say, thousands};
+use crate::run_file::RunFile;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -13,15 +14,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thermocline_broker::{Broker, BrokerConfig};
-use thermocline_pipelines::coordinator::{Ended, data_flag};
+use thermocline_pipelines::coordinator::{Ended, data_flag, shell_word};
 use thermocline_pipelines::source::produce::{Input, Produce, ShiftTime};
 use thermocline_schemas::time::SystemClock;
 use thermocline_sql::Engine;
 use thermocline_sql::verify::verify;
 use tokio::sync::watch;
 
-/// Marks a data directory that the demo may empty.
-const MARKER: &str = "demo";
+/// Marks a data directory that the demo may empty: a file of this name with [`MARK`] in it.
+const MARKER: &str = ".thermocline-demo";
+const MARK: &str = "`thermocline demo` may empty this directory\n";
 /// Partitions of each topic.
 const PARTITIONS: i32 = 2;
 
@@ -59,7 +61,12 @@ struct Also {
 
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     let manifest = args.records.join("topics.json");
-    let manifest = std::fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let manifest = std::fs::read_to_string(&manifest).with_context(|| {
+        format!(
+            "cannot read {}; --records DIR names the records that ship, deploy/demo of the sources",
+            manifest.display()
+        )
+    })?;
     let manifest: Manifest = serde_json::from_str(&manifest).context("topics.json is damaged")?;
     fresh(&args.data)?;
     let broker = BrokerConfig { data_dir: args.data.join(FOLDER), ..BrokerConfig::default() };
@@ -83,7 +90,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
     say!("{}", law(&verified.domains));
     if !verified.ok {
         verified.problems.iter().for_each(|problem| say!("problem: {problem}"));
-        bail!("the law of conservation does not hold");
+        bail!(BROKEN);
     }
 
     say!("\n4. questions over all tiers as one");
@@ -95,7 +102,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
         say!("{} rows, {} ms", thousands(answer.rows() as u64), asked.elapsed().as_millis());
     }
     // As it was called here: after `make demo` the binary is not on the path.
-    let (called, data) = (std::env::args().next().unwrap_or_else(|| "thermocline".into()), data_flag(&args.data));
+    let called = std::env::args().next().map_or_else(|| "thermocline".into(), |called| shell_word(&called));
+    let data = data_flag(&args.data);
     say!("\nask on:  {called} sql {data} \"SELECT _domain, _tier, count(*) FROM events GROUP BY 1, 2\"");
     say!("serve:   {called} up {data}");
     Ok(ExitCode::SUCCESS)
@@ -104,13 +112,20 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode> {
 /// An empty directory: a new one, or an earlier demo's.
 fn fresh(data: &Path) -> Result<()> {
     let is_empty = |data: &Path| data.read_dir().map(|mut entries| entries.next().is_none()).unwrap_or(true);
-    if data.join(MARKER).exists() {
+    if let Some(run) = RunFile::living(data) {
+        bail!(
+            "process {} is running in {}; stop it first, or say --data with a new directory",
+            run.pid,
+            data.display()
+        );
+    }
+    if std::fs::read_to_string(data.join(MARKER)).is_ok_and(|mark| mark == MARK) {
         std::fs::remove_dir_all(data).with_context(|| format!("cannot empty {}", data.display()))?;
     } else if !is_empty(data) {
         bail!("{} holds something else than a demo; say --data with a new directory", data.display());
     }
     std::fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
-    std::fs::write(data.join(MARKER), "the demo may empty this directory\n")?;
+    std::fs::write(data.join(MARKER), MARK)?;
     Ok(())
 }
 

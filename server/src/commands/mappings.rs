@@ -18,7 +18,9 @@ pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let decisions: Vec<Decision> = mappings
         .iter()
         .map(|mapping| {
-            serde_json::from_str(&mapping.json).with_context(|| format!("mapping {} is damaged", mapping.key))
+            serde_json::from_str(&mapping.json).with_context(|| {
+                format!("mapping {} is damaged; restore metadata.db, or begin with a new data directory", mapping.key)
+            })
         })
         .collect::<Result<_>>()?;
     if args.json {
@@ -35,6 +37,9 @@ fn print(decision: &Decision) {
     let (shape, topic, domain) = (&decision.shape, &decision.topic, &decision.domain);
     println!("{shape}  {topic} -> {domain} ({:.2})", decision.confidence);
     println!("    event_time <- {}", decision.event_time.as_deref().unwrap_or("the broker's timestamp"));
+    if !decision.event_time_else.is_empty() {
+        println!("        else: {}", decision.event_time_else.join(", "));
+    }
     for field in &decision.fields {
         let path = if field.path.is_empty() { "the whole record" } else { &field.path };
         println!("    {} <- {path} ({:?})", field.column, field.reason);
@@ -43,6 +48,8 @@ fn print(decision: &Decision) {
         let shown: Vec<&str> = decision.unmapped.iter().take(MOST_SHOWN).map(String::as_str).collect();
         let more = decision.unmapped.len() - shown.len();
         let rest = if more > 0 { format!(" and {more} more; --json lists all") } else { String::new() };
-        println!("    attributes <- {}{rest}", shown.join(", "));
+        // A record that is no object has one value, without a name.
+        let shown = shown.into_iter().map(|path| if path.is_empty() { "the whole record" } else { path });
+        println!("    attributes <- {}{rest}", shown.collect::<Vec<_>>().join(", "));
     }
 }

@@ -32,12 +32,14 @@ pub(crate) fn run(args: ProduceArgs) -> Result<ExitCode> {
         print_json(&serde_json::json!({
             "topic": args.topic, "records": produced.records, "bytes": produced.bytes,
             "created": !produced.created.is_empty(), "without_key": produced.without_key,
+            "blank_lines": produced.blank_lines,
             "moved_by_us": produced.moved_by.get(&args.topic),
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let created = if produced.created.is_empty() { "" } else { " (created)" };
-    println!("{} records to {}{created}", thousands(produced.records), args.topic);
+    let blank = left_out(produced.blank_lines);
+    println!("{} records to {}{created}{blank}", thousands(produced.records), args.topic);
     if let Some(moved) = produced.moved_by.get(&args.topic) {
         println!("moved in time by {}", days(*moved));
     }
@@ -45,6 +47,15 @@ pub(crate) fn run(args: ProduceArgs) -> Result<ExitCode> {
         println!("{} records have no key: the field is not there", thousands(produced.without_key));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the line about the records says of the blank lines: nothing where there were none.
+fn left_out(blank_lines: u64) -> String {
+    match blank_lines {
+        0 => String::new(),
+        1 => ", 1 blank line left out".to_owned(),
+        lines => format!(", {} blank lines left out", thousands(lines)),
+    }
 }
 
 /// The moment `age` ago, µs UTC.
@@ -66,4 +77,15 @@ pub(crate) fn with_progress(options: &Produce, input: Input) -> Result<Produced>
     });
     bar.finish_and_clear();
     Ok(produced?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_are_told_where_there_are_any() {
+        let said: Vec<String> = [0, 1, 3, 1_200].into_iter().map(left_out).collect();
+        assert_eq!(said, ["", ", 1 blank line left out", ", 3 blank lines left out", ", 1,200 blank lines left out"]);
+    }
 }

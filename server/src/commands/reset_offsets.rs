@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use thermocline_broker::{Broker, BrokerConfig};
 use thermocline_pipelines::source::topics::{PartitionInfo, TopicInfo, look_up};
-use thermocline_schemas::metadata::{CutView, Durability, OffsetReset};
+use thermocline_schemas::metadata::{CutView, Durability, OffsetReset, Progress};
 
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -52,7 +52,16 @@ pub(crate) async fn run(args: ResetArgs) -> Result<ExitCode> {
     for reset in resets.iter().filter(|_| !args.json) {
         println!("{} <- {}/{}@{}", reset.source, reset.topic, reset.partition, reset.next_offset);
     }
+    if !args.json && resets.iter().any(|reset| moves_back(reset, &view)) {
+        println!("what is read again becomes rows a second time, with the same _event_id");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn moves_back(reset: &OffsetReset, view: &CutView) -> bool {
+    let here = |it: &&Progress| (&it.source, &it.topic, it.partition) == (&reset.source, &reset.topic, reset.partition);
+    let known = view.progress.iter().find(here);
+    known.is_some_and(|it| it.topic_id == reset.topic_id && reset.next_offset < it.next_offset)
 }
 
 /// Starts the broker whose log is in `data_dir`. Where there is none, none is made: it would know no topic.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 use thermocline_schemas::time::SystemClock;
 use thermocline_sql::Engine;
 
@@ -17,8 +18,9 @@ pub(crate) async fn run(args: SqlArgs) -> Result<ExitCode> {
     }
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
     let session = engine.session().await?;
+    let asked = Instant::now();
     let printed = match session.stream(&sql).await {
-        Ok(rows) => report::print_answer(rows, args.format).await,
+        Ok(rows) => report::print_answer(rows, args.format, asked).await,
         Err(error) => Err(error.into()),
     };
     session.close().await;

@@ -2,29 +2,19 @@
 
 use crate::cli::ReportArgs;
 use crate::commands::up::progress::{pause_line, print_rows, rows_by_table};
-use crate::data_dir::RUN_FILE;
 use crate::report::{print_json, thousands};
+use crate::run_file::RunFile;
 use anyhow::Result;
-use serde::Deserialize;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use thermocline_pipelines::coordinator::Snapshot;
 use thermocline_schemas::metadata::{CutView, Gap};
 use thermocline_schemas::time::SystemClock;
 use thermocline_sql::Engine;
 
-/// What `up` writes while it runs.
-#[derive(Debug, Deserialize)]
-struct RunFile {
-    pid: u32,
-    run: Snapshot,
-}
-
 pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     let engine = Engine::open(&args.data.data, Arc::new(SystemClock)).await?;
     let view = engine.meta().newest().await?;
-    let running = running(&args.data.data);
+    let running = RunFile::living(&args.data.data);
     if args.json {
         let gaps = engine.meta().gaps().await?;
         print_json(&as_json(&view, &gaps, running.as_ref()))?;
@@ -50,13 +40,6 @@ pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
         println!("{}", pause_line(pause, &args.data.data));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The run in this directory, if its process is alive.
-fn running(data: &Path) -> Option<RunFile> {
-    let text = std::fs::read_to_string(data.join(RUN_FILE)).ok()?;
-    let file: RunFile = serde_json::from_str(&text).ok()?;
-    Path::new("/proc").join(file.pid.to_string()).exists().then_some(file)
 }
 
 fn print_run(file: &RunFile) {

@@ -9,12 +9,14 @@ use crate::cli::UpArgs;
 use crate::commands::broker::FOLDER;
 use crate::data_dir::DataDir;
 use crate::exit;
+use crate::report::say;
+use crate::run_file::RunFile;
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use thermocline_broker::{Broker, BrokerConfig};
+use thermocline_broker::{Broker, BrokerConfig, BrokerError};
 use thermocline_operators::Router;
 use thermocline_pipelines::coordinator::{Ended, Snapshot};
 use thermocline_pipelines::plan::Pipelines;
@@ -36,6 +38,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<ExitCode> {
             pauses.iter().for_each(|pause| eprintln!("{}", progress::pause_line(pause, &args.data.data)));
             Ok(ExitCode::from(exit::PAUSED))
         }
+        Ended::Stopped if args.once => {
+            eprintln!("interrupted before everything was read; the same command goes on from here");
+            Ok(ExitCode::from(exit::INTERRUPTED))
+        }
         Ended::CaughtUp | Ended::Stopped => Ok(ExitCode::SUCCESS),
     }
 }
@@ -53,7 +59,7 @@ async fn stop_on_signals(stop: watch::Sender<bool>) {
             _ = terminate.recv() => {}
         }
         if asked {
-            std::process::exit(exit::INTERRUPTED);
+            std::process::exit(exit::INTERRUPTED.into());
         }
         asked = true;
         stop.send_replace(true);
@@ -73,8 +79,12 @@ pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpE
     let prepared = setup::prepare(args)?;
     let durability = durability(args);
     let data = DataDir::open(&args.data.data, durability).await?;
+    let older = RunFile::living(&data.path);
     // First the fence, then the broker's lock: an older run lets go of it when it finds itself fenced.
     let committer = setup::take_over(&data, durability).await?;
+    if let Some(older) = older {
+        say!("took over  from process {}, which ends", older.pid);
+    }
     let how = match work(args, &prepared, &data, &committer, stop).await {
         Ok(how) => how,
         // A newer run sweeps what the older one left: failures that come of it have their reason in the fence.
@@ -83,7 +93,7 @@ pub(crate) async fn up(args: &UpArgs, stop: watch::Receiver<bool>) -> Result<UpE
             return Err(naming_the_directory(error, &data.path));
         }
     };
-    let _ = std::fs::remove_file(data.path.join(crate::data_dir::RUN_FILE));
+    RunFile::remove(&data.path);
     Ok(UpEnded { how, view: data.meta.newest().await? })
 }
 
@@ -118,11 +128,12 @@ async fn work(
         workers: args.workers.map_or_else(cores, usize::from),
         budget_bytes: args.memory_mib as usize * 1024 * 1024,
         epoch_interval: args.epoch_interval,
-        discover_every: Duration::from_secs(5),
+        // Whoever runs a broker of their own has made the topics before, or has many.
+        discover_every: if broker.is_some() { Duration::from_millis(500) } else { Duration::from_secs(5) },
         durability: durability(args),
         once: args.once,
     };
-    progress::print_banner(&data.path, &bootstrap, &prepared.files, broker.is_some());
+    progress::print_banner(&data.path, &bootstrap, prepared, broker.is_some());
     let how = run_pipelines(config, &prepared.pipelines, stores, committer, stop).await;
     // The broker goes last: clients of the run must not see it vanish. Whatever became of the run, it is shut down.
     if let Some(broker) = broker {
@@ -140,8 +151,12 @@ async fn start_broker(args: &UpArgs, data: &DataDir) -> Result<Option<Broker>> {
         return Ok(None);
     }
     let config = BrokerConfig { data_dir: data.path.join(FOLDER), port: args.kafka_port, ..BrokerConfig::default() };
-    let advice = "the embedded broker cannot start; use --kafka-port for another port, or --kafka for another broker";
-    Ok(Some(Broker::start(config).await.context(advice)?))
+    let broker = Broker::start(config).await;
+    let way_out = match &broker {
+        Err(BrokerError::Listen { .. }) => "; use --kafka-port for another port, or --kafka for another broker",
+        _ => "",
+    };
+    Ok(Some(broker.with_context(|| format!("the embedded broker cannot start{way_out}"))?))
 }
 
 /// The run, shown while it goes on; afterwards, unless somebody is waiting at the terminal, everything is rolled up.
@@ -153,7 +168,9 @@ async fn run_pipelines(
     stop: watch::Receiver<bool>,
 ) -> Result<Ended> {
     let (snapshots, seen) = watch::channel(Snapshot::default());
-    let shown = tokio::spawn(progress::show(config.data.clone(), config.bootstrap.clone(), config.once, seen));
+    let topic = progress::example_topic(pipelines);
+    let paste = format!("thermocline produce --kafka {} --topic {topic} {topic}.jsonl", config.bootstrap);
+    let shown = tokio::spawn(progress::show(config.data.clone(), paste, config.once, seen));
     let ended = thermocline_pipelines::run::run(config, pipelines, stores, Handles { stop, snapshots }).await;
     // The run has let go of its snapshots: this clears the line and ends.
     let _ = shown.await;
@@ -185,6 +202,8 @@ pub(crate) struct Prepared {
     pub(crate) pipelines: Pipelines,
     /// Their files, for the banner.
     pub(crate) files: Vec<PipelineFile>,
+    /// What a person has settled: `rules` or `mappings`, and the file, for the banner.
+    pub(crate) settled: Vec<(&'static str, String)>,
     /// Classifies and maps, knowing the domains that the pipelines declare.
     pub(crate) router: Arc<Router>,
     /// The domains.

@@ -27,6 +27,10 @@ pub(crate) async fn run(args: ReportArgs) -> Result<ExitCode> {
     Ok(if verified.ok { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
 }
 
+/// The last line where something is wrong.
+pub(crate) const BROKEN: &str = "the law of conservation does not hold, which is a fault of Thermocline or of the disk: keep \
+    a copy of the data directory for the report; `thermocline reset-offsets` reads records again that are missing";
+
 fn print(verified: &Verified) {
     for branch in &verified.branches {
         let closed = if branch.live { "" } else { " (closed)" };
@@ -39,7 +43,12 @@ fn print(verified: &Verified) {
     for problem in &verified.problems {
         println!("problem: {problem}");
     }
-    println!("{}", if verified.ok { "every record is there, once" } else { "the law of conservation does not hold" });
+    let again: u64 = verified.branches.iter().map(|branch| branch.figures.again).sum();
+    match (verified.ok, again) {
+        (false, _) => println!("{BROKEN}"),
+        (true, 0) => println!("every record is there, once"),
+        (true, _) => println!("every record is there, once but for those that reset-offsets had read again"),
+    }
 }
 
 /// `read 10 = rows 8 + windowed 0 + filtered 1 + late 0 + dead letters 1`.

@@ -1,5 +1,8 @@
 //! The same scenarios over all three real formats.
 
+mod fingerprint;
+mod readers;
+
 use super::*;
 use crate::disk::key;
 use crate::tier::FoundMark;
@@ -11,7 +14,6 @@ use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
-use std::io::Write;
 use thermocline_schemas::table::{system, timestamp_type};
 use thermocline_schemas::{Cut, Generation, TableName};
 
@@ -50,7 +52,7 @@ pub(crate) fn chat() -> TableSchema {
 }
 
 /// Every allowed type, under names that some format or reader would stumble over.
-fn odd() -> TableSchema {
+pub(crate) fn odd() -> TableSchema {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     schema(
         "odd.types",
@@ -246,7 +248,7 @@ async fn an_empty_commit_gives_an_intent_up_and_a_zombie_finds_it_taken() {
         // The zombie commits late, onto what it had searched; then it searches again and finds the mark.
         assert_eq!(zombie.commit(&mark, &staged.payload, &searched).await.unwrap(), CommitOutcome::Conflict, "{tier}");
         let searched = zombie.search(&mark.intent, Some(&before)).await.unwrap();
-        assert_eq!(searched.found.as_ref(), Some(&given_up), "{tier}");
+        assert_eq!(searched.found.as_ref().unwrap().version, given_up, "{tier}");
         let outcome = zombie.commit(&mark, &staged.payload, &searched).await.unwrap();
         assert_eq!(outcome, CommitOutcome::AlreadyCommitted(given_up.clone()), "{tier}");
         assert_eq!(read(&ours, &schema, &table, &given_up).await.num_rows(), 10, "{tier}");
@@ -275,7 +277,7 @@ async fn a_lost_reply_is_found_by_its_mark_and_the_payload_commits_once() {
         // Nobody heard. Another run repeats the commit from the old search, and from a new one.
         assert_eq!(after.commit(&mark, &staged.payload, &at).await.unwrap(), CommitOutcome::Conflict, "{tier}");
         let searched = after.search(&mark.intent, Some(&created)).await.unwrap();
-        assert_eq!(searched.found, Some(version.clone()), "{tier}");
+        assert_eq!(searched.found.as_ref().unwrap().version, version, "{tier}");
         let mine = FoundMark { store: rig.store, intent: 2, generation: Generation(3) };
         assert_eq!(searched.newest_mark, Some(mine), "{tier}");
         let outcome = after.commit(&mark, &staged.payload, &searched).await.unwrap();
@@ -337,11 +339,12 @@ async fn a_mark_is_found_behind_commits_of_others_and_a_rival_is_a_conflict() {
         for (number, version) in [(2, &second), (3, &third), (1, &created)] {
             let id = IntentId { table: table.clone(), number };
             let searched = formats.search(&id, None).await.unwrap();
-            assert_eq!(searched.found.as_ref(), Some(version), "{tier} #{number}");
+            let found = searched.found.as_ref().map(|found| (found.version.clone(), found.generation));
+            assert_eq!(found, Some((version.clone(), Generation(3))), "{tier} #{number}");
             assert_ne!(searched.head, third, "{tier}");
             assert_eq!(searched.newest_mark.as_ref().map(|mark| mark.intent), Some(3), "{tier}");
             let searched = formats.search(&id, Some(version)).await.unwrap();
-            assert_eq!(searched.found.as_ref(), Some(version), "{tier} #{number} since its own flip");
+            assert_eq!(&searched.found.as_ref().unwrap().version, version, "{tier} #{number} since its own flip");
         }
 
         // Between our search and our commit, somebody else commits.
@@ -417,7 +420,7 @@ async fn old_versions_stay_readable_until_maintenance_passes_them() {
         let last = rollup(&fresh, &rig, &schema, &table, 30, 78, 2).await;
         assert_eq!(read(&fresh, &schema, &table, &last).await, rows(&schema, 0, 80), "{tier}");
         let searched = fresh.search(&IntentId { table: table.clone(), number: 30 }, Some(&head)).await.unwrap();
-        assert_eq!(searched.found, Some(last), "{tier}");
+        assert_eq!(searched.found.as_ref().unwrap().version, last, "{tier}");
     }
 }
 
@@ -479,7 +482,7 @@ async fn new_columns_are_null_in_old_rows_and_old_versions() {
             panic!("{tier}")
         };
         let again = formats.search(&mark.intent, Some(&old)).await.unwrap();
-        assert_eq!(again.found.as_ref(), Some(&evolved), "{tier}");
+        assert_eq!(again.found.as_ref().unwrap().version, evolved, "{tier}");
         let outcome = formats.evolve(&after, &mark, &again).await.unwrap();
         assert_eq!(outcome, CommitOutcome::AlreadyCommitted(evolved.clone()), "{tier}");
 
@@ -570,78 +573,4 @@ async fn a_hot_row_keeps_its_embedding() {
     let found = SessionContext::new().read_table(provider).unwrap().collect().await.unwrap();
     let found = concat_batches(&found[0].schema(), &found).unwrap();
     assert_eq!(found.column_by_name(system::EMBEDDING).unwrap(), &vectors);
-}
-
-/// Runs `tests/readers/check.py` over the data directory, where `tests/readers/setup.sh` has been run.
-fn independent_readers(folder: &Path) -> Option<serde_json::Value> {
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/thermocline/venv"));
-    let venv = std::env::var_os("THERMOCLINE_READERS").map(Into::into).or(home)?;
-    let python = venv.join("bin/python");
-    if !python.exists() {
-        assert!(std::env::var_os("THERMOCLINE_REQUIRE_READERS").is_none(), "run tests/readers/setup.sh");
-        // Not `println!`: the test runner keeps that to itself when a test passes.
-        let _ =
-            writeln!(std::io::stdout(), "\nskipped: there is no {}; tests/readers/setup.sh makes it", python.display());
-        return None;
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/readers/check.py");
-    let ran = std::process::Command::new(python).arg(script).arg(folder).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    Some(serde_json::from_slice(&ran.stdout).unwrap())
-}
-
-#[tokio::test]
-async fn independent_readers_agree_on_rows_and_checksums() {
-    let rig = Rig::new();
-    let formats = rig.formats();
-    let mut expected = serde_json::Map::new();
-    for (schema, count) in [(chat(), 1000), (odd(), 100)] {
-        for tier in Tier::ALL {
-            let (table, _) = create(&formats, &rig, &schema, tier).await;
-            rollup(&formats, &rig, &schema, &table, 2, 0, count).await;
-            let given_up = mark(&rig, &table, 3);
-            let at = formats.search(&given_up.intent, None).await.unwrap();
-            formats.commit(&given_up, &[], &at).await.unwrap();
-            let mut wider = schema.clone();
-            wider.columns.push(Field::new("late column", DataType::Utf8, true));
-            let evolve = mark(&rig, &table, 4);
-            let at = formats.search(&evolve.intent, None).await.unwrap();
-            formats.evolve(&wider, &evolve, &at).await.unwrap();
-            let head = rollup(&formats, &rig, &wider, &table, 5, count, 50).await;
-            let head = formats.maintain(&mark(&rig, &table, 6), &head, 0).await.unwrap().unwrap_or(head);
-            let mut sum = crate::read::Fingerprint::default();
-            sum.add(&read(&formats, &wider, &table, &head).await).unwrap();
-            assert_eq!(sum.rows, count as u64 + 50);
-            let told = serde_json::json!({
-                "rows": sum.rows, "checksum": format!("{:016x}", sum.checksum), "table": table.name.as_str()
-            });
-            expected.insert(table.to_string(), told);
-        }
-    }
-    if let Some(found) = independent_readers(rig.folder.path()) {
-        assert_eq!(found, serde_json::Value::Object(expected));
-    }
-}
-
-#[tokio::test]
-async fn external_readers_are_told_how_complete_a_table_is() {
-    let (rig, schema) = (Rig::new(), chat());
-    let formats = rig.formats();
-    let (table, _) = create(&formats, &rig, &schema, Tier::Cold).await;
-    rollup(&formats, &rig, &schema, &table, 2, 0, 3).await;
-    let catalog = library_catalog(&rig).await;
-    let ident = iceberg::TableIdent::from_strs(["thermocline", "chat"]).unwrap();
-    let iceberg = iceberg::Catalog::load_table(&catalog, &ident).await.unwrap();
-    let properties = iceberg.metadata().properties();
-    assert_eq!(properties.get(key::CUT).map(String::as_str), Some("12"));
-    assert_eq!(properties.get(key::LEAST_WATERMARK).map(String::as_str), Some("5000000"));
-    let summary = &iceberg.metadata().current_snapshot().unwrap().summary().additional_properties;
-    assert_eq!(summary.get(key::INTENT).map(String::as_str), Some("2"));
-    rollup(&formats, &rig, &schema, &table, 3, 3, 3).await;
-    let iceberg = iceberg::Catalog::load_table(&catalog, &ident).await.unwrap();
-    assert_eq!(
-        iceberg.metadata().properties().get(key::LEAST_WATERMARK),
-        None,
-        "a watermark that is not known is not told"
-    );
 }

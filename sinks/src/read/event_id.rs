@@ -43,7 +43,7 @@ impl EventIds {
 
     /// The ids of the rows of `batch`.
     pub fn compute(&self, batch: &RecordBatch) -> Result<ArrayRef, ArrowError> {
-        // The batch is the table's on disk or in a segment: take the five columns under the names they are known by.
+        // The batch is the table's on disk or in a segment: take the columns under the names they are known by.
         let named = batch.project(&self.columns)?;
         let found = named.schema();
         let fields = MADE_OF.iter().zip(found.fields()).map(|(name, field)| field.as_ref().clone().with_name(*name));

@@ -9,7 +9,6 @@ pub mod canonical;
 pub mod conform;
 pub mod event_id;
 pub mod events;
-pub mod fingerprint;
 pub mod logical;
 pub mod pinned;
 pub mod prune;
@@ -18,6 +17,5 @@ pub mod staged;
 mod tests;
 
 pub use events::events;
-pub use fingerprint::Fingerprint;
 pub use logical::LogicalTable;
 pub use pinned::{PinHold, PinnedReader};

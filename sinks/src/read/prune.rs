@@ -102,8 +102,7 @@ pub fn prune(
     let predicate = session
         .create_physical_expr(all, &df_schema)
         .and_then(|filter| PruningPredicate::try_new(filter, Arc::clone(schema)));
-    if let Ok(predicate) = predicate {
-        let may = predicate.prune(&Bounds { domain, containers })?;
+    if let Ok(may) = predicate.and_then(|predicate| predicate.prune(&Bounds { domain, containers })) {
         keep.iter_mut().zip(may).for_each(|(keep, may)| *keep &= may);
     }
     Ok(keep)

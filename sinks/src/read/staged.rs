@@ -1,6 +1,5 @@
 //! Staged parts as a scan: byte ranges of segments, several at a time.
 
-use crate::disk::conform;
 use crate::segment::PartReader;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
@@ -34,8 +33,7 @@ pub struct StagedExec {
 }
 
 impl StagedExec {
-    /// Scans `parts` as `schema`: columns that a part has not, because it is older than they are, are null. Stops in
-    /// each partition after `limit` rows.
+    /// Scans `parts` as `schema`, see [`PartReader::new`]. Stops in each partition after `limit` rows.
     pub fn new(
         data_dir: PathBuf,
         tier: Tier,
@@ -106,16 +104,13 @@ impl ExecutionPlan for StagedExec {
         let sender = builder.tx();
         builder.spawn_blocking(move || {
             for part in parts.iter() {
-                for batch in PartReader::new(&data_dir, part, None, CHUNK_BYTES) {
+                for batch in PartReader::new(&data_dir, part, Some(Arc::clone(&schema)), CHUNK_BYTES) {
                     if left == 0 {
                         return Ok(());
                     }
                     let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
                     let batch = batch.slice(0, batch.num_rows().min(left));
                     left -= batch.num_rows();
-                    let found = batch.schema();
-                    let from: Vec<_> = schema.fields().iter().map(|field| found.index_of(field.name()).ok()).collect();
-                    let batch = conform(&batch, &from, &schema)?;
                     // Nobody listens any more: the query has all it wanted.
                     if sender.blocking_send(Ok(batch)).is_err() {
                         return Ok(());

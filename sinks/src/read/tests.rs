@@ -2,12 +2,13 @@
 
 use crate::SinkError;
 use crate::disk::Durability;
-use crate::formats::tests::{Rig, chat, create, rollup, rows};
+use crate::formats::tests::{Rig, chat, create, odd, rollup, rows};
 use crate::read::logical::{LogicalTable, Sources};
 use crate::read::{PinHold, PinnedReader, events};
 use crate::segment::write_segment;
 use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -110,6 +111,54 @@ async fn scans(session: &SessionContext, sql: &str) -> Vec<String> {
         "PlaceholderRowExec",
     ];
     leaves.iter().filter(|leaf| plan.contains(*leaf)).map(|leaf| (*leaf).to_owned()).collect()
+}
+
+/// Over columns of every type, under names that each format calls otherwise on disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_means_the_same_wherever_a_row_lies() {
+    let (rig, session) = (Rig::new(), session());
+    let view = everywhere(&rig, &odd()).await;
+    session.register_table("odd", Arc::new(LogicalTable::new(odd(), sources(&rig, view)))).unwrap();
+    let all = rows(&odd(), 0, 90);
+    let memory = MemTable::try_new(all.schema(), vec![vec![all]]).unwrap();
+    session.register_table("memory", Arc::new(memory)).unwrap();
+    let tiers = [("hot", 0..20, 60..70), ("warm", 20..40, 70..80), ("cold", 40..60, 80..90)];
+    for filter in [
+        "_partition = 1",
+        "_partition IN (1, 7)",
+        "_topic = 'orders' AND _partition <> 0",
+        "pos = 'pos 4 é' OR pos = 'pos 85 é'",
+        "pos IN ('pos 22 é', 'pos 41 é', 'pos 76 é', 'pos')",
+        "pos = ''",
+        "pos <> 'pos 4 é'",
+        "pos LIKE 'pos 4%'",
+        "pos IS NULL",
+        "file_path = 0",
+        "file_path IS NOT NULL AND file_path < 0",
+        "_rowid > 55",
+        "\"Upper\" >= 10.0 AND upper < 9.5",
+        "\"Upper\" < 2",
+        "\"two words\"",
+        "NOT \"two words\"",
+        "\"two words\" IS NULL",
+        "_kafka_partition = X'00FF16'",
+        "\"größe\" > 60.5",
+        "_change_type >= TIMESTAMP '1970-01-01T00:00:50Z'",
+        "_change_type = TIMESTAMP '1970-01-01T00:01:10.000001Z'",
+        "event_time < TIMESTAMP '1970-01-01T00:00:30Z' AND _offset >= 10",
+    ] {
+        let offsets = async |table: &str, and: &str| {
+            text(&session, &format!("SELECT _offset FROM {table} WHERE ({filter}){and} ORDER BY 1")).await
+        };
+        assert_eq!(offsets("odd", "").await, offsets("memory", "").await, "{filter}");
+        for (tier, table, staged) in &tiers {
+            let between =
+                |range: &std::ops::Range<i32>| format!("_offset >= {} AND _offset < {}", range.start, range.end);
+            let there = format!(" AND ({} OR {})", between(table), between(staged));
+            let found = offsets("odd", &format!(" AND _tier = '{tier}'")).await;
+            assert_eq!(found, offsets("memory", &there).await, "{filter} in {tier}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

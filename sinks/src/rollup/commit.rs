@@ -108,12 +108,30 @@ impl Committer {
                 let error = failed.unwrap_or_else(|| {
                     SinkError::unknown(&intent.id, "the table answers that it committed, but shows no mark")
                 });
-                return if certain { Ok(Tried::Refused(error)) } else { Err(error) };
+                return if certain { self.refused(intent, since.as_ref(), error).await } else { Err(error) };
             }
             if failed.is_some() {
                 self.wait(attempt).await;
             }
             attempt += 1;
+        }
+    }
+
+    /// Every attempt was refused, unless what the last one met was a commit of its own.
+    async fn refused(
+        &self,
+        intent: &Intent,
+        since: Option<&TableVersion>,
+        error: SinkError,
+    ) -> Result<Tried, SinkError> {
+        if intent.kind != IntentKind::Rollup {
+            return Ok(Tried::Refused(error));
+        }
+        match self.look(intent, since).await {
+            Ok(Looked::Seen(seen)) => Ok(Tried::Seen(seen)),
+            Ok(Looked::Nothing(_)) => Ok(Tried::Refused(error)),
+            Err(error) if must_stop(&error) => Err(self.or_fence(error).await),
+            Err(error) => Err(error),
         }
     }
 
@@ -129,13 +147,10 @@ impl Committer {
         if intent.kind == IntentKind::Create && tables.exists(&intent.id.table).await?.is_none() {
             return tables.create(&to_schema(intent, payload)?, mark).await.map(Attempt::of);
         }
-        let at = tables.search(&intent.id, since).await?;
-        self.verify(intent, &at)?;
-        if let (Some(version), Some(newest)) = (&at.found, &at.newest_mark) {
-            let is_maintenance = intent.kind == IntentKind::Maintain;
-            let marked_by = if is_maintenance { self.generation } else { newest.generation };
-            return Ok(Attempt::Seen(Seen { version: version.clone(), marked_by }));
-        }
+        let at = match self.look(intent, since).await? {
+            Looked::Seen(seen) => return Ok(Attempt::Seen(seen)),
+            Looked::Nothing(at) => at,
+        };
         match intent.kind {
             IntentKind::Create => Err(self.unknown_table(intent, &at)),
             IntentKind::Evolve => tables.evolve(&to_schema(intent, payload)?, mark, &at).await.map(Attempt::of),
@@ -145,6 +160,15 @@ impl Committer {
                 tables.commit(mark, payload, &at).await.map(Attempt::of)
             }
         }
+    }
+
+    /// Looks for the mark.
+    async fn look(&self, intent: &Intent, since: Option<&TableVersion>) -> Result<Looked, SinkError> {
+        let mut at = self.stores.tables.search(&intent.id, since).await?;
+        self.verify(intent, &at)?;
+        let Some(found) = at.found.take() else { return Ok(Looked::Nothing(at)) };
+        let marked_by = if intent.kind == IntentKind::Maintain { self.generation } else { found.generation };
+        Ok(Looked::Seen(Seen { version: found.version, marked_by }))
     }
 
     /// Maintenance needs no mark to be safe to repeat; where it makes a version, that carries one. An older run that wakes
@@ -210,6 +234,13 @@ impl Committer {
         }
         Ok(Settled { version, cut, took_parts })
     }
+}
+
+enum Looked {
+    /// The mark is in the table.
+    Seen(Seen),
+    /// It is not in this history.
+    Nothing(Searched),
 }
 
 enum Attempt {

@@ -3,14 +3,11 @@
 //! Each part is sorted, so a round is a k-way merge (DataFusion's, over a loser tree): in memory are a block or two of each
 //! of its parts, however large the parts are.
 
-use crate::SinkError;
 use crate::committer::Embedder;
 use crate::hot::hot_schema;
 use crate::segment::stream_part;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{SortOptions, cast};
+use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
 use datafusion::physical_expr::expressions::col;
@@ -47,10 +44,7 @@ impl Source {
     /// an embedder. The parts of a round are opened when its turn has come.
     pub(super) fn rows(&self, rounds: Vec<Vec<Part>>) -> SendableRecordBatchStream {
         let source = self.clone();
-        let merged = stream::iter(rounds).then(move |round| {
-            let source = source.clone();
-            async move { source.round(&round).await.map_err(|error| DataFusionError::External(error.into())) }
-        });
+        let merged = stream::iter(rounds).map(move |round| source.round(&round));
         let merged = Box::pin(RecordBatchStreamAdapter::new(self.schema.stored(), merged.try_flatten()));
         match &self.embedder {
             Some(embedder) => embedded(merged, Arc::clone(&self.schema), Arc::clone(embedder)),
@@ -58,16 +52,12 @@ impl Source {
         }
     }
 
-    async fn round(&self, parts: &[Part]) -> Result<SendableRecordBatchStream, SinkError> {
+    fn round(&self, parts: &[Part]) -> Result<SendableRecordBatchStream, DataFusionError> {
         let stored = self.schema.stored();
-        let mut streams = Vec::with_capacity(parts.len());
-        for part in parts {
-            streams.push(conformed(stream_part(&self.data_dir, part).await?, Arc::clone(&stored)));
-        }
-        match streams.len() {
-            1 => Ok(streams.pop().expect("there is one")),
-            _ => merge(streams, &stored)
-                .map_err(|error| SinkError::store(format!("merging {}", self.schema.name), error)),
+        let part = |part: &Part| stream_part(&self.data_dir, part, Arc::clone(&stored));
+        match parts {
+            [only] => Ok(part(only)),
+            parts => merge(parts.iter().map(part).collect(), &stored),
         }
     }
 }
@@ -88,29 +78,6 @@ fn merge(
         .with_batch_size(BATCH_ROWS)
         .with_reservation(MemoryConsumer::new("rollup").register(&pool))
         .build()
-}
-
-/// The stream with the columns of `schema`: older parts lack columns that were added since.
-fn conformed(stream: SendableRecordBatchStream, schema: SchemaRef) -> SendableRecordBatchStream {
-    let wanted = Arc::clone(&schema);
-    let rows = stream.map(move |batch| Ok(conform(&batch?, &wanted)?));
-    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
-}
-
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    if batch.schema_ref() == schema {
-        return Ok(batch.clone());
-    }
-    let column = |field: &Arc<arrow::datatypes::Field>| -> Result<ArrayRef, ArrowError> {
-        match batch.column_by_name(field.name()) {
-            Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
-            Some(column) => cast(column, field.data_type()),
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        }
-    };
-    let columns = schema.fields().iter().map(column).collect::<Result<_, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
 /// The stream with `_embedding`, computed on the blocking pool.

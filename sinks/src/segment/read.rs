@@ -2,12 +2,13 @@
 
 use super::{BLOCK_BYTES, CHECKSUM, MAGIC, SegmentIndex};
 use crate::SinkError;
+use crate::disk::conform;
 use arrow::array::RecordBatch;
 use arrow::buffer::{Buffer, MutableBuffer};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::read_record_batch;
-use arrow::ipc::{MessageHeader, root_as_message};
+use arrow::ipc::{self, MessageHeader, MetadataVersion, root_as_message};
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -26,40 +27,26 @@ const PREFIX: u64 = 8;
 /// An IPC message of metadata is small; what says otherwise is damage.
 const MAX_MESSAGE: u64 = 64 << 20;
 
-/// All batches of a part, verified before any is returned. Blocks. `projection` picks columns by their index in the
-/// part's schema; the buffers of the others are never looked at.
+/// All batches of a part, verified before any is returned, with its columns as they lie. Blocks.
 ///
 /// # Errors
 /// [`SinkError::Damaged`] when the bytes are not what was written, [`SinkError::Store`] when the file cannot be read; its
 /// source is the [`std::io::Error`], of kind `NotFound` when the segment was cleaned up.
-pub fn read_part(data_dir: &Path, part: &Part, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>, SinkError> {
-    PartReader::new(data_dir, part, projection, u64::MAX).collect()
+pub fn read_part(data_dir: &Path, part: &Part) -> Result<Vec<RecordBatch>, SinkError> {
+    PartReader::new(data_dir, part, None, u64::MAX).collect()
 }
 
-/// A part as a stream that holds a block or two, and keeps no file open; verified before it begins. Reads on the
-/// blocking pool.
-///
-/// # Errors
-/// Those of [`read_part`], for the first block.
-pub async fn stream_part(data_dir: &Path, part: &Part) -> Result<SendableRecordBatchStream, SinkError> {
-    let mut reader = PartReader::new(data_dir, part, None, CHUNK);
-    let (first, reader) = blocking(move || (reader.next(), reader)).await;
-    let first = first.transpose()?;
-    let schema = first.as_ref().map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), |batch| batch.schema());
-    let rest = futures::stream::unfold((first.map(Ok), Some(reader)), |(ready, reader)| async move {
-        if let Some(batch) = ready {
-            return Some((batch, (None, reader)));
-        }
-        let mut reader = reader?;
-        let (next, reader) = blocking(move || (reader.next(), reader)).await;
-        let reader = matches!(next, Some(Ok(_))).then_some(reader);
-        next.map(|batch| (batch.map_err(|error| DataFusionError::External(Box::new(error))), (None, reader)))
+/// A part in the columns of `schema` (see [`PartReader::new`]), as a stream that holds a block or two and keeps no file
+/// open. Reads on the blocking pool. The stream's errors are those of [`read_part`].
+pub fn stream_part(data_dir: &Path, part: &Part, schema: SchemaRef) -> SendableRecordBatchStream {
+    let reader = PartReader::new(data_dir, part, Some(Arc::clone(&schema)), CHUNK);
+    let rows = futures::stream::try_unfold(reader, |mut reader| async move {
+        let read = tokio::task::spawn_blocking(move || (reader.next().transpose(), reader)).await;
+        let (next, reader) = read.expect("reading a part does not panic, and is not aborted");
+        let next = next.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(next.map(|batch| (batch, reader)))
     });
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rest)))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("reading a part does not panic, and is not aborted")
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
 
 /// Iterates over the blocks of one part, once its checksum was found to fit: a part that is longer than a chunk is read
@@ -67,7 +54,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 pub struct PartReader {
     path: PathBuf,
     segment: String,
-    projection: Option<Vec<usize>>,
+    wanted: Option<SchemaRef>,
     chunk_bytes: u64,
     chunk: Buffer,
     /// Where `chunk` begins in the file, and where the next message does.
@@ -75,7 +62,7 @@ pub struct PartReader {
     position: u64,
     /// Where the stream ends and its checksum begins.
     end: u64,
-    schema: Option<SchemaRef>,
+    stored: Option<SchemaRef>,
     verified: bool,
     finished: bool,
 }
@@ -90,19 +77,20 @@ impl std::fmt::Debug for PartReader {
 }
 
 impl PartReader {
-    /// Reads `part`, `chunk_bytes` at a time.
-    pub fn new(data_dir: &Path, part: &Part, projection: Option<&[usize]>, chunk_bytes: u64) -> Self {
+    /// Reads `part`, `chunk_bytes` at a time, in the columns of `wanted`, else as they lie. The buffers of other columns are
+    /// never looked at; columns that the part has not, because it is older than they are, are null.
+    pub fn new(data_dir: &Path, part: &Part, wanted: Option<SchemaRef>, chunk_bytes: u64) -> Self {
         let bytes = &part.part.bytes;
         Self {
             path: data_dir.join(&part.segment),
             segment: part.segment.clone(),
-            projection: projection.map(<[usize]>::to_vec),
+            wanted,
             chunk_bytes,
             chunk: Buffer::default(),
             chunk_at: bytes.start,
             position: bytes.start,
             end: bytes.end.saturating_sub(CHECKSUM),
-            schema: None,
+            stored: None,
             verified: false,
             finished: false,
         }
@@ -186,18 +174,36 @@ impl PartReader {
             match message.header_type() {
                 MessageHeader::Schema => {
                     let schema = message.header_as_schema().ok_or_else(|| self.damaged("a schema is missing"))?;
-                    self.schema = Some(Arc::new(fb_to_schema(schema)));
+                    self.stored = Some(Arc::new(fb_to_schema(schema)));
                 }
                 MessageHeader::RecordBatch => {
                     let batch = message.header_as_record_batch().ok_or_else(|| self.damaged("a block is missing"))?;
-                    let schema = self.schema.clone().ok_or_else(|| self.damaged("a block comes before its schema"))?;
-                    let (projection, version) = (self.projection.as_deref(), message.version());
-                    let batch = read_record_batch(&body, batch, schema, &HashMap::new(), projection, &version);
-                    return batch.map(Some).map_err(|error| self.damaged(error.to_string()));
+                    return self.decode(&body, batch, message.version()).map(Some);
                 }
                 other => return Err(self.damaged(format!("a block of kind {other:?}"))),
             }
         }
+    }
+
+    fn decode(
+        &self,
+        body: &Buffer,
+        batch: ipc::RecordBatch,
+        version: MetadataVersion,
+    ) -> Result<RecordBatch, SinkError> {
+        let stored = self.stored.as_ref().ok_or_else(|| self.damaged("a block comes before its schema"))?;
+        let decode = |projection: Option<&[usize]>| {
+            read_record_batch(body, batch, Arc::clone(stored), &HashMap::new(), projection, &version)
+                .map_err(|error| self.damaged(error.to_string()))
+        };
+        let Some(wanted) = &self.wanted else { return decode(None) };
+        let places = |schema: &Schema| -> Vec<Option<usize>> {
+            wanted.fields().iter().map(|field| schema.fields().find(field.name()).map(|(at, _)| at)).collect()
+        };
+        let projection: Vec<usize> = places(stored).into_iter().flatten().collect();
+        let batch = decode(Some(&projection))?;
+        conform(&batch, &places(batch.schema_ref()), wanted)
+            .map_err(|error| SinkError::store(format!("reading segment {}", self.segment), error))
     }
 }
 

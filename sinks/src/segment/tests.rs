@@ -53,21 +53,37 @@ async fn every_part_is_read_back_alone_whole_and_projected() {
     );
 
     let chat = staged(&segment, 0);
-    let read = read_part(folder.path(), &chat, None).unwrap();
+    let read = read_part(folder.path(), &chat).unwrap();
     let all = arrow::compute::concat_batches(&read[0].schema(), &read).unwrap();
     assert_eq!(all, batch(0..20_010));
-    let streamed: Vec<RecordBatch> = stream_part(folder.path(), &chat).await.unwrap().try_collect().await.unwrap();
+    let streamed: Vec<RecordBatch> = stream_part(folder.path(), &chat, read[0].schema()).try_collect().await.unwrap();
     assert_eq!(streamed, read);
     let length = chat.part.bytes.end - chat.part.bytes.start;
     for chunk in [1, 100, 4_096, length - 9, length - 8, length - 1, length] {
         let pieces: Result<Vec<_>, _> = PartReader::new(folder.path(), &chat, None, chunk).collect();
         assert_eq!(pieces.unwrap(), read, "chunks of {chunk} bytes");
     }
-    let projected = read_part(folder.path(), &chat, Some(&[2, 0])).unwrap();
-    let names: Vec<String> = projected[0].schema().fields().iter().map(|field| field.name().clone()).collect();
-    assert_eq!(names, ["number", "event_time"]);
-    assert_eq!(projected[1].num_rows(), read[1].num_rows());
-    assert_eq!(read_part(folder.path(), &staged(&segment, 1), None).unwrap(), [batch([-5, -5, 7])]);
+    // Some of the columns, in another order, one that came later, and one of a wider type.
+    let wanted = Arc::new(Schema::new(vec![
+        Field::new("number", DataType::Decimal128(20, 0), false),
+        Field::new("added", DataType::Utf8, true),
+        Field::new("event_time", timestamp_type(), false),
+    ]));
+    let projected: Vec<_> = stream_part(folder.path(), &chat, Arc::clone(&wanted)).try_collect().await.unwrap();
+    assert_eq!(projected.len(), read.len());
+    for (projected, read) in projected.iter().zip(&read) {
+        assert_eq!((projected.schema(), projected.num_rows()), (Arc::clone(&wanted), read.num_rows()));
+        assert_eq!(
+            arrow::compute::cast(projected.column(0), &DataType::Int64).unwrap().as_ref(),
+            read.column(2).as_ref()
+        );
+        assert_eq!(projected.column(1).null_count(), read.num_rows());
+        assert_eq!(projected.column(2), read.column(0));
+    }
+    // A count wants no column at all.
+    let counted: Vec<_> = stream_part(folder.path(), &chat, Arc::new(Schema::empty())).try_collect().await.unwrap();
+    assert_eq!(counted.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_010);
+    assert_eq!(read_part(folder.path(), &staged(&segment, 1)).unwrap(), [batch([-5, -5, 7])]);
 
     let index = read_index(&folder.path().join(&segment.path)).unwrap();
     assert_eq!((index.generation, index.epoch, index.worker), (Generation(3), Epoch(5), 1));
@@ -80,7 +96,7 @@ fn unsorted_rows_are_sorted_and_keep_their_order_within_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let segment = write(folder.path(), vec![(table("chat", Tier::Hot), vec![batch([3, 9]), batch([4, 3, 1])])]);
     assert_eq!(segment.parts[0].event_time, (1, 9));
-    assert_eq!(read_part(folder.path(), &staged(&segment, 0), None).unwrap(), [batch([1, 3, 3, 4, 9])]);
+    assert_eq!(read_part(folder.path(), &staged(&segment, 0)).unwrap(), [batch([1, 3, 3, 4, 9])]);
 }
 
 #[tokio::test]
@@ -95,16 +111,16 @@ async fn damage_is_found_and_named() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x40;
         fs::write(&path, damaged).unwrap();
-        let error = read_part(folder.path(), &part, None).expect_err("a flipped bit is found");
+        let error = read_part(folder.path(), &part).expect_err("a flipped bit is found");
         assert!(error.to_string().starts_with("segment staged/3/5-1 is damaged: "), "{error}");
-        let streamed = async { stream_part(folder.path(), &part).await.ok()?.try_collect::<Vec<_>>().await.ok() };
-        assert_eq!(streamed.await, None);
+        let streamed = stream_part(folder.path(), &part, batch([]).schema()).try_collect::<Vec<_>>().await;
+        assert!(streamed.is_err());
     }
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(read_part(folder.path(), &part, None).is_err());
+    assert!(read_part(folder.path(), &part).is_err());
     assert!(matches!(read_index(&path).unwrap_err(), SinkError::Damaged { .. }));
     fs::remove_file(&path).unwrap();
-    let SinkError::Store { source, .. } = read_part(folder.path(), &part, None).unwrap_err() else { panic!() };
+    let SinkError::Store { source, .. } = read_part(folder.path(), &part).unwrap_err() else { panic!() };
     assert_eq!(source.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::NotFound);
 }
 

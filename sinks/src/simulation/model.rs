@@ -6,7 +6,7 @@
 
 use super::{Chaos, Mutant};
 use crate::SinkError;
-use crate::tier::{CommitOutcome, FoundMark, Mark, Searched, Staged, Tables};
+use crate::tier::{CommitOutcome, Found, FoundMark, Mark, Searched, Staged, Tables};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use thermocline_schemas::columns::{event_time, int64};
 use thermocline_schemas::metadata::{IntentId, TableVersion};
 use thermocline_schemas::table::system;
-use thermocline_schemas::{EventTime, TableId, TableSchema, Tier};
+use thermocline_schemas::{EventTime, Generation, TableId, TableSchema, Tier};
 use uuid::Uuid;
 
 /// All tables of one world.
@@ -187,7 +187,7 @@ impl ModelTables {
             if let Some(mark) = &kept.mark {
                 let found = FoundMark { store: mark.store, intent: mark.intent.number, generation: mark.generation };
                 if found.intent == id.number {
-                    searched.found = Some(version(place));
+                    searched.found = Some(Found { version: version(place), generation: mark.generation });
                 }
                 searched.newest_mark.get_or_insert(found);
             }
@@ -216,6 +216,7 @@ impl ModelTables {
 
     async fn write(&self, lanes: Vec<SendableRecordBatchStream>) -> Result<Staged, SinkError> {
         let mut offsets = Vec::new();
+        self.chaos.count("lanes beside others", lanes.len() - 1);
         for mut rows in lanes {
             let mut newest = EventTime::MIN;
             while let Some(batch) = rows.next().await {
@@ -318,7 +319,9 @@ impl Tables for SimTables {
         self.chaos.turn().await;
         let mut searched = self.inner.search(id, since)?;
         if self.chaos.mutant == Mutant::NoSearch {
-            searched.found = self.answered.lock().get(id).cloned();
+            let generation = searched.newest_mark.as_ref().map_or(Generation(0), |mark| mark.generation);
+            let version = self.answered.lock().get(id).cloned();
+            searched.found = version.map(|version| Found { version, generation });
         }
         Ok(searched)
     }

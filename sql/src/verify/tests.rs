@@ -18,7 +18,13 @@ fn view() -> CutView {
         idle: false,
     };
     CutView {
-        branches: vec![Branch { id: BranchId(1), identity, started_at: vec![], live: true }],
+        branches: vec![Branch {
+            id: BranchId(1),
+            identity,
+            started_at: vec![],
+            first_epoch: Epoch(0),
+            closed_epoch: None,
+        }],
         conservation: vec![Conservation { branch: BranchId(1), topic: "t".into(), partition: 0, counts }],
         progress: vec![progress],
         ..CutView::default()
@@ -72,7 +78,7 @@ fn what_is_there_twice_is_counted_unless_it_was_read_again() {
     let twice = |gaps: &[Gap], view: &CutView| {
         let mut scanned = scanned(1, 10..15);
         for offset in 12..14 {
-            scanned.twice(&Expected { view, gaps }, Found::Branch(BranchId(1)), "t", 0, offset);
+            scanned.twice(&Expected { view, gaps }, BranchId(1), "t", 0, offset);
         }
         judged(view, gaps, scanned)
     };
@@ -110,4 +116,51 @@ fn rows_of_a_branch_that_nobody_knows_are_told() {
     let mut both = scanned(1, 10..15);
     both.rows.extend(scanned(7, 3..5).rows);
     assert_eq!(problems(&view(), &[], both), ["2 records are of branch 7, which is not known"]);
+}
+
+/// Dead letters of offset 12 that name no branch, one for each of these epochs.
+fn undecoded(epochs: &[i64]) -> RecordBatch {
+    use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
+    use std::sync::Arc;
+    let (rows, offset) = (epochs.len(), 12);
+    let columns: [(&str, ArrayRef); 6] = [
+        ("_branch", Arc::new(Int32Array::new_null(rows))),
+        ("_topic", Arc::new(StringArray::from(vec!["t"; rows]))),
+        ("_partition", Arc::new(Int32Array::from(vec![0; rows]))),
+        ("_offset", Arc::new(Int64Array::from(vec![offset; rows]))),
+        ("source", Arc::new(StringArray::from(vec!["s"; rows]))),
+        ("_epoch", Arc::new(Int64Array::from(epochs.to_vec()))),
+    ];
+    RecordBatch::try_from_iter(columns).expect("the columns are of one length")
+}
+
+#[test]
+fn what_could_not_be_decoded_counts_in_the_branches_of_its_time() {
+    let mut view = view();
+    view.conservation[0].counts = Counts { read: 5, rows: 4, dead_letters: 1, ..Counts::default() };
+    view.branches[0].closed_epoch = Some(Epoch(4));
+    // The statement that came in its place has read nothing yet.
+    let next = Branch { id: BranchId(2), first_epoch: Epoch(4), closed_epoch: None, ..view.branches[0].clone() };
+    view.branches.push(Branch { started_at: vec![("t".into(), 0, 15)], ..next });
+    let found = |epochs: &[i64]| {
+        let mut scanned = scanned(1, 10..12);
+        for offsets in scanned.rows.values_mut() {
+            offsets.insert_range(13..15);
+        }
+        scanned.dead_letters(&Expected { view: &view, gaps: &[] }, &undecoded(epochs)).expect("the columns are there");
+        judged(&view, &[], scanned)
+    };
+    let verified = found(&[3]);
+    assert_eq!(verified.problems, Vec::<String>::new());
+    assert_eq!(verified.branches.iter().map(|it| it.figures.dead_letters).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(found(&[3, 3]).domains.duplicates, 1);
+}
+
+#[test]
+fn dead_letters_of_a_source_that_nobody_knows_are_told() {
+    let mut view = view();
+    view.branches[0].first_epoch = Epoch(4);
+    let mut scanned = scanned(1, 10..15);
+    scanned.dead_letters(&Expected { view: &view, gaps: &[] }, &undecoded(&[3])).expect("the columns are there");
+    assert_eq!(problems(&view, &[], scanned), ["1 records are of source s, which is not known"]);
 }

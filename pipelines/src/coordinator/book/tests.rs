@@ -82,3 +82,37 @@ fn a_partition_is_idle_only_at_its_end_for_long_and_while_the_broker_answers() {
     assert_eq!(idle(3, Some(start), false), Some(false), "silence of the broker is no silence of the partition");
     assert_eq!(idle(4, None, true), None, "no change, no progress");
 }
+
+/// The watermarks after an epoch in which each partition, from 0 on, has read `newest` and is at its end since then.
+fn watermarks(
+    book: &mut Book,
+    epoch: u64,
+    now: Instant,
+    partitions: [(Option<EventTime>, Option<Instant>); 2],
+) -> Vec<i64> {
+    let mut tally = Tally::default();
+    let mut closing = closing(epoch, 2, None, now);
+    for (number, (newest, at_end_since)) in (0..).zip(partitions) {
+        let key = TopicPartition::new("t", number);
+        tally.saw(0, &key, newest);
+        let state = closing.sources[0].partitions[&TopicPartition::new("t", 0)].clone();
+        let next_offset = i64::try_from(epoch).unwrap();
+        closing.sources[0].partitions.insert(key, PartitionState { at_end_since, next_offset, ..state });
+    }
+    book.close(closing);
+    book.written(Written { epoch: Epoch(epoch), worker: 0, segment: None, tally });
+    book.next_ready().unwrap();
+    (0..2).map(|number| book.known[&(0, TopicPartition::new("t", number))].watermark.unwrap()).collect()
+}
+
+#[test]
+fn a_source_whose_partitions_all_went_idle_goes_on_from_where_it_stood() {
+    let (mut book, start) = (book(1), Instant::now());
+    let later = start + Duration::from_secs(60);
+    assert_eq!(watermarks(&mut book, 1, start, [(Some(110), None), (Some(60), None)]), [100, 50]);
+    // The second goes idle: the source stands at 100.
+    assert_eq!(watermarks(&mut book, 2, later, [(Some(110), None), (None, Some(start))]), [100, 50]);
+    // The first too: whoever goes on must not bring the source back to 50.
+    assert_eq!(watermarks(&mut book, 3, later, [(None, Some(start)), (None, Some(start))]), [100, 100]);
+    assert_eq!(watermarks(&mut book, 4, later, [(None, Some(start)), (Some(70), None)]), [100, 100]);
+}

@@ -5,7 +5,7 @@
 
 use super::{Known, bare_name, system_column, unrepeatable};
 use crate::plan::Refusal;
-use crate::plan::text::{Text, Tokens, near_misses, spelled};
+use crate::plan::text::{Text, Tokens, near_misses, near_names, spelled};
 use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, Expr, Function, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
     Insert, LimitClause, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier,
@@ -27,6 +27,8 @@ pub(super) struct Check<'c, 'a> {
     pub(super) ctes: Vec<String>,
     /// The sources that are read, by this `INSERT` and others.
     pub(super) reads: &'c mut BTreeSet<String>,
+    /// True when this `INSERT` reads a source that was refused at its declaration.
+    pub(super) reads_broken: bool,
     /// The innermost place that is known, for what has none of its own.
     pub(super) at: Span,
 }
@@ -306,6 +308,7 @@ impl Check<'_, '_> {
                 let _ = item.visit(&mut expressions);
             }
             projection.iter().for_each(|item| self.wildcard(item));
+            self.refuse_twins(projection);
         }
         let _ = selection.visit(&mut Expressions { check: self });
         self.at = outer;
@@ -321,6 +324,24 @@ impl Check<'_, '_> {
         };
         self.refuse(self.at, message, "write SELECT * FROM source, or name the columns");
         false
+    }
+
+    /// Refuses two columns of one name. Those that come through a `*` or by a longer name only the planner knows.
+    fn refuse_twins(&mut self, projection: &[SelectItem]) {
+        let mut names = BTreeSet::new();
+        for item in projection {
+            let ident = match item {
+                SelectItem::ExprWithAlias { expr: _, alias } => alias,
+                SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident,
+                _ => continue,
+            };
+            let name = spelled(ident);
+            if names.contains(&name) {
+                let help = "leave one out, or give it another name: ... AS name";
+                self.refuse(ident.span, format!("two columns are called `{name}`"), help);
+            }
+            names.insert(name);
+        }
     }
 
     fn wildcard(&mut self, item: &SelectItem) {
@@ -433,16 +454,18 @@ impl Check<'_, '_> {
         if parts.len() == 1 && self.ctes.contains(&name_text) {
             return;
         }
-        if parts.len() == 1 && (self.known.sources.contains(&name_text.as_str())) {
-            self.reads.insert(name_text);
-            return;
-        }
-        if self.known.broken.contains(&name_text) {
+        if self.known.broken.sources.contains(&name_text) {
             // What is wrong with it stands at its declaration; it counts as read.
+            self.reads_broken = true;
             self.reads.insert(name_text);
             return;
         }
-        let near = near_misses(&name_text, self.known.sources.iter().copied(), "the sources are");
+        if parts.len() == 1 && self.known.sources.contains(&name_text.as_str()) {
+            self.reads.insert(name_text);
+            return;
+        }
+        let declared = self.known.sources.iter().copied().chain(self.known.broken.sources.iter().map(String::as_str));
+        let near = near_names(&name_text, declared, "the sources are");
         let help =
             if near.is_empty() { "declare it with CREATE EXTERNAL TABLE ... STORED AS KAFKA".into() } else { near };
         self.refuse(name.span(), format!("there is no source `{name_text}`"), help);

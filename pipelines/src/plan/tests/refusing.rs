@@ -1,6 +1,6 @@
 //! What is refused: each with its place, its words, and the way out.
 
-use super::{CLICKS, plan};
+use super::{CLICKS, plan, refused_once};
 use crate::plan::{Refusal, load, render, render_all};
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
@@ -28,6 +28,16 @@ fn refused(statement: &str, at: &str, words: &str) {
             && refusal.to_string().to_lowercase().contains(&words.to_lowercase())
     });
     assert!(found, "wanted {line}:{column} {words:?} for {statement}\n{report}");
+}
+
+/// Asserts that `statement`, behind [`CLICKS`], is refused once, where `at` stands in it, with a way out: `help`.
+fn refused_with_help(statement: &str, at: &str, words: &str, help: &str) {
+    refused(statement, at, words);
+    let text = format!("{CLICKS}{statement}");
+    refused_once(&text, words);
+    let refusal = &plan(&text).unwrap_err()[0];
+    let found = refusal.help.as_deref().unwrap_or_default();
+    assert!(found.contains(help), "wanted {help:?} for {statement}, found {found:?}");
 }
 
 #[test]
@@ -164,11 +174,45 @@ fn unknown_names_are_refused_with_near_misses() {
     refused("INSERT INTO domains SELECT * FROM click;", "click;", "did you mean `clicks`");
     refused("INSERT INTO domains SELECT * FROM zebra;", "zebra", "the sources are `clicks`");
     refused("INSERT INTO metrics.t SELECT usr_id FROM clicks;", "usr_id", "did you mean `user_id`");
-    refused("INSERT INTO metrics.t SELECT n FROM clicks\nWHERE c.user_id > 3;", "c.user_id", "user_id");
+    refused("INSERT INTO metrics.t SELECT zebra FROM clicks;", "zebra", "the columns are `_headers`");
+    refused("INSERT INTO metrics.t SELECT n FROM clicks\nWHERE c.user_id > 3;", "c.user_id", "it reads `clicks`");
+    refused("INSERT INTO metrics.t SELECT click.n FROM clicks;", "click.n", "did you mean `clicks`");
+    refused("INSERT INTO metrics.t SELECT \"URL\" AS u FROM clicks;", "\"URL\"", "did you mean `url`");
     refused("INSERT INTO cat SELECT url FROM clicks;", "cat", "did you mean `chat`");
     refused("INSERT INTO zebra.t SELECT url FROM clicks;", "zebra.t", "there is no domain `zebra`");
     refused("INSERT INTO chat SELECT url AS txt FROM clicks;", "txt", "did you mean `text`");
     refused("INSERT INTO chat SELECT * FROM clicks;", "*", "chat has no column url");
+    let quoted = "CREATE EXTERNAL TABLE \"Taps\" (\"userId\" INT) STORED AS KAFKA LOCATION 'taps';\n";
+    let insert = "INSERT INTO domains SELECT * FROM clicks;\n";
+    refused(&format!("{quoted}{insert}INSERT INTO domains SELECT * FROM Taps;"), "Taps;", "write \"Taps\"");
+    refused(
+        &format!("{quoted}{insert}INSERT INTO metrics.t SELECT userId AS id FROM \"Taps\";"),
+        "userId AS",
+        "write \"userId\"",
+    );
+}
+
+#[test]
+fn what_the_planner_refuses_is_told_in_words_of_sql() {
+    for (query, at, words, help) in [
+        ("SELECT url, url FROM clicks", "url FROM", "two columns are called `url`", "... AS name"),
+        ("SELECT n AS x, url AS x FROM clicks", "x FROM", "two columns are called `x`", "... AS name"),
+        ("SELECT n AS url, url FROM clicks", "url FROM", "two columns are called `url`", "... AS name"),
+        ("SELECT url, clicks.url FROM clicks", "clicks.url", "two columns are called `url`", "... AS name"),
+        ("SELECT *, upper(url) AS url FROM clicks", "url FROM", "two columns are called `url`", "* EXCEPT (url)"),
+        ("SELECT url FROM (SELECT n, n, url FROM clicks) t", "n, url", "two columns are called `n`", "... AS name"),
+        ("SELECT url + 1 AS x FROM clicks", "url", "`+` does not take TEXT and BIGINT", "CAST(... AS BIGINT)"),
+        ("SELECT url, n + ok AS x FROM clicks", "n + ok", "`+` does not take INT and BOOLEAN", "CAST(... AS INT)"),
+        ("SELECT n FROM clicks\nWHERE upper(n, n) = 'x'", "upper", "`upper` does not take (INT, INT)", "1 argument"),
+        (
+            "SELECT n FROM clicks UNION ALL SELECT n, url FROM clicks",
+            "SELECT n FROM",
+            "have different numbers of columns",
+            "in the same order",
+        ),
+    ] {
+        refused_with_help(&format!("INSERT INTO metrics.t\n  {query};"), at, words, help);
+    }
 }
 
 #[test]
@@ -179,6 +223,15 @@ fn targets_that_mean_something_else_are_refused() {
     refused("INSERT INTO a.b.c SELECT * FROM clicks;", "a.b.c", "no table name");
     refused("INSERT INTO metrics.b.c SELECT n FROM clicks;", "metrics.b.c", "no table name");
     refused("INSERT INTO metrics.\"T\" SELECT n FROM clicks;", "metrics.", "no table name");
+    for (target, help) in [
+        ("public.chat", "leave `public.` out: INSERT INTO chat"),
+        ("system.t", "mean something else"),
+        ("information_schema.tables", "mean something else"),
+        ("public", "mean something else"),
+    ] {
+        let insert = format!("INSERT INTO {target} SELECT url AS text FROM clicks;");
+        refused_with_help(&insert, target, &format!("rows cannot be inserted into `{target}`"), help);
+    }
 }
 
 #[test]
@@ -245,14 +298,6 @@ fn columns_need_names_and_types_that_tables_keep() {
         "price",
         "differ only by case",
     );
-    refused(
-        "INSERT INTO metrics.t SELECT n FROM clicks UNION ALL SELECT n, url FROM clicks;",
-        "SELECT n FROM",
-        "UNION",
-    );
-    refused("INSERT INTO metrics.t SELECT *, upper(url) AS url FROM clicks;", "SELECT", "url");
-    refused("INSERT INTO metrics.t SELECT url, n + ok AS x FROM clicks;", "n + ok", "cannot coerce");
-    refused("INSERT INTO metrics.t SELECT n FROM clicks\nWHERE upper(n, n) = 'x';", "upper", "upper");
 }
 
 #[test]
@@ -335,7 +380,14 @@ fn sources_are_declared_with_what_they_can_do() {
     refused(&of("CREATE EXTERNAL TABLE a.s STORED AS KAFKA LOCATION 'a';"), "a.s", "plain name");
     refused(&of("CREATE UNBOUNDED EXTERNAL TABLE s STORED AS KAFKA LOCATION 'a';"), "UNBOUNDED", "not supported here");
     refused(&of("CREATE OR REPLACE EXTERNAL TABLE s STORED AS KAFKA LOCATION 'a';"), "OR", "not supported here");
-    refused(&of("CREATE EXTERNAL TABLE s LOCATION 'a';"), "CREATE", "Missing STORED AS");
+    refused(&of("CREATE EXTERNAL TABLE s LOCATION 'a';"), "CREATE", "add STORED AS KAFKA for a source");
+    refused(&of("CREATE EXTERNAL TABLE s STORED AS KAFKA;"), "CREATE", "add LOCATION 'topic'");
+    refused(&of("CREATE EXTERNAL TABLE s STORED AS KAFKA LOCATION 'a' LOCATION 'b';"), "LOCATION 'b'", "said twice");
+    refused(
+        &of("CREATE EXTERNAL TABLE s STORED AS KAFKA DELIMITER ',' LOCATION 'a';"),
+        "DELIMITER",
+        "not supported here (leave it out)",
+    );
     refused("CREATE EXTERNAL TABLE s STORED AS KAFKA LOCATION 'a';", "s STORED", "source s is never read");
     refused(
         "CREATE EXTERNAL TABLE clicks STORED AS KAFKA LOCATION 'a';",
@@ -353,6 +405,13 @@ fn domains_are_declared_with_what_they_can_do() {
         ("orders (a TEXT) STORED AS TIERED LOCATION 'orders'".to_owned(), "orders", "needs the option 'phrases'"),
         (format!("events (a TEXT) STORED AS TIERED LOCATION 'events' {phrases}"), "events", "cannot be a domain"),
         (format!("domains STORED AS TIERED LOCATION 'domains' {phrases}"), "domains", "cannot be a domain"),
+        (format!("system (a TEXT) STORED AS TIERED LOCATION 'system' {phrases}"), "system", "cannot be a domain"),
+        (format!("public (a TEXT) STORED AS TIERED LOCATION 'public' {phrases}"), "public", "cannot be a domain"),
+        (
+            format!("information_schema (a TEXT) STORED AS TIERED LOCATION 'information_schema' {phrases}"),
+            "information_schema",
+            "cannot be a domain",
+        ),
         (
             format!("metrics.t (a TEXT) STORED AS TIERED LOCATION 'metrics.t' {phrases}"),
             "metrics.t",

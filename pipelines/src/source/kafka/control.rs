@@ -335,8 +335,9 @@ impl Control {
     /// What to do about something that waiting will not mend. Whatever it was, the topics have been looked at since.
     fn judge(&self, trouble: &Trouble) -> Result<(), SourceError> {
         let key = &trouble.partition;
-        let status = self.board.partitions.lock().get(key).cloned();
-        let Some(status) = status.filter(|status| !status.gone) else { return Ok(()) };
+        if self.board.partitions.lock().get(key).is_none_or(|status| status.gone) {
+            return Ok(());
+        }
         match trouble.code {
             code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
             | code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID
@@ -350,11 +351,9 @@ impl Control {
                     return Err(SourceError::NoAnswer { what: "ListOffsets", reason: format!("{key} has no leader") });
                 };
                 in_range(key, trouble.offset, *earliest, *end)?;
-                // The log is back to where it was: a broker that had just come up short.
-                warn!(topic = %key.topic, partition = key.partition, offset = trouble.offset, "reading goes on");
-                self.readers[status.reader].tell(Command::Pause(key.clone()));
-                self.readers[status.reader].tell(Command::Resume(key.clone()));
-                Ok(())
+                // Once the offset was not in the log. What stands there now nobody can know to be what stood there.
+                let (partition, offset, reason) = (key.clone(), trouble.offset, trouble.reason.clone());
+                Err(SourceError::Truncated { partition, offset, reason })
             }
             _ => Err(SourceError::Unreadable {
                 partition: key.clone(),

@@ -15,39 +15,43 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub enum Input {
     /// A file, which can be read twice.
     Path(PathBuf),
-    /// A stream, such as standard input.
+    /// A stream; errors call it standard input.
     Stream(Box<dyn Read>),
 }
 
 impl Input {
+    /// What errors call it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stream(_) => "standard input".to_owned(),
+        }
+    }
+
     /// The same input two times over.
     pub(super) fn twice(self) -> Result<(Self, Self), SourceError> {
         match self {
             Self::Path(path) => Ok((Self::Path(path.clone()), Self::Path(path))),
-            Self::Stream(_) => Err(SourceError::input(
-                0,
-                "moving times reads the input twice: give a file rather than a stream".to_owned(),
-            )),
+            Self::Stream(_) => {
+                let reason = "moving times reads the input twice: give a file rather than a stream";
+                Err(SourceError::input(0, reason.to_owned()))
+            }
         }
     }
 
     fn open(self) -> std::io::Result<Box<dyn Read>> {
         match self {
-            Self::Path(path) => {
-                let opened = File::open(&path);
-                let named =
-                    |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-                Ok(Box::new(opened.map_err(named)?))
-            }
+            Self::Path(path) => Ok(Box::new(File::open(path)?)),
             Self::Stream(stream) => Ok(stream),
         }
     }
 }
 
-/// Line after line, into one buffer.
+/// Line after line, into one buffer. Lines of nothing but blanks are left out and counted.
 pub(super) struct Lines {
     from: Box<dyn BufRead>,
     number: u64,
+    blank: u64,
     line: Vec<u8>,
 }
 
@@ -70,16 +74,32 @@ impl Lines {
         } else {
             Box::new(plain)
         };
-        Ok(Self { from, number: 0, line: vec![] })
+        Ok(Self { from, number: 0, blank: 0, line: vec![] })
     }
 
-    /// The next line with its number, from 1, without its end (`\n` or `\r\n`).
+    /// The next line that is not blank, without its end (`\n` or `\r\n`), and its number among all lines, from 1.
     pub(super) fn next(&mut self) -> Result<Option<(u64, &[u8])>, SourceError> {
+        while self.read()? {
+            if !self.line.iter().all(u8::is_ascii_whitespace) {
+                return Ok(Some((self.number, &self.line)));
+            }
+            self.blank += 1;
+        }
+        Ok(None)
+    }
+
+    /// How many blank lines were left out so far.
+    pub(super) fn blank(&self) -> u64 {
+        self.blank
+    }
+
+    /// Reads one line into the buffer; false at the end.
+    fn read(&mut self) -> Result<bool, SourceError> {
         self.line.clear();
         let read = self.from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line);
         let read = read.map_err(|error| SourceError::input(self.number, error.to_string()))?;
         if read == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         self.number += 1;
         if self.line.last() == Some(&b'\n') {
@@ -90,6 +110,23 @@ impl Lines {
         } else if read as u64 == LONGEST_LINE {
             return Err(SourceError::line(self.number, format!("longer than {LONGEST_LINE} bytes")));
         }
-        Ok(Some((self.number, &self.line)))
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_are_left_out_and_counted_and_the_others_keep_their_numbers() {
+        let text = "\n  first \r\n\r\n \t\r\n\u{c}\nsecond\n\n  ";
+        let mut lines = Lines::new(Input::Stream(Box::new(Cursor::new(text)))).expect("it can be read");
+        let mut found = vec![];
+        while let Some((number, line)) = lines.next().expect("it can be read") {
+            found.push((number, String::from_utf8_lossy(line).into_owned()));
+        }
+        assert_eq!(found, [(2, "  first ".to_owned()), (6, "second".to_owned())]);
+        assert_eq!(lines.blank(), 6);
     }
 }

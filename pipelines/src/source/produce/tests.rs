@@ -28,19 +28,20 @@ fn read_back(bootstrap: &str, topic: &str) -> Vec<(Option<String>, String)> {
 #[test]
 fn lines_become_records_byte_for_byte_plain_or_gzip() {
     with_each_broker(|bootstrap| {
-        let text = "{\"a\": 1}\nplain text, \u{fc}ml\u{e4}ut\r\n\n[1,2]\nlast without end";
-        let lines = ["{\"a\": 1}", "plain text, \u{fc}ml\u{e4}ut", "", "[1,2]", "last without end"];
+        let text = "{\"a\": 1}\nplain text, \u{fc}ml\u{e4}ut\r\n\n \t\r\n [1,2] \nlast without end";
+        let lines = ["{\"a\": 1}", "plain text, \u{fc}ml\u{e4}ut", " [1,2] ", "last without end"];
         let twice = [gzip(text).as_slice(), gzip("\nsecond member").as_slice()].concat();
-        let inputs = [(stream(text), 5), (Input::Stream(Box::new(Cursor::new(twice))), 6)];
+        let inputs = [(stream(text), 4), (Input::Stream(Box::new(Cursor::new(twice))), 5)];
         for (input, count) in inputs {
             let topic = unique("lines");
             let options = Produce { partitions: Some(1), ..Produce::new(bootstrap, topic.as_str()) };
             let mut told = (0, 0);
             let produced = produce(&options, input, |records, bytes| told = (records, bytes)).expect("produced");
             assert_eq!((produced.records, produced.created.clone()), (count, vec![topic.clone()]));
+            assert_eq!(produced.blank_lines, 2);
             assert_eq!((told, produced.topics[&topic]), ((produced.records, produced.bytes), count));
             let found = read_back(bootstrap, &topic);
-            assert!(found.iter().take(5).map(|(_, payload)| payload.as_str()).eq(lines));
+            assert!(found.iter().take(4).map(|(_, payload)| payload.as_str()).eq(lines));
             assert!(found.iter().all(|(key, _)| key.is_none()));
         }
     });
@@ -114,7 +115,7 @@ fn envelopes_go_to_their_own_topics() {
     with_each_broker(|bootstrap| {
         let prefix = unique("e");
         ["-a", "-b"].iter().for_each(|name| create_topic(bootstrap, &format!("{prefix}{name}"), 1));
-        let lines = "{\"topic\":\"-a\",\"ts\":\"2015-09-12T00:00:00Z\",\"payload\":{\"x\": 1},\"key\":\"k\"}\n\
+        let lines = "{\"topic\":\"-a\",\"ts\":\"2015-09-12T00:00:00Z\",\"payload\":{\"x\": 1},\"key\":\"k\"}\n\n\
                      {\"topic\":\"-b\",\"ts\":null,\"payload\":\"raw \\\"text\\\"\"}\n";
         let options = Produce {
             target: Target::Envelope { prefix: prefix.clone() },
@@ -122,12 +123,12 @@ fn envelopes_go_to_their_own_topics() {
             ..Produce::new(bootstrap, "")
         };
         let produced = produce(&options, stream(lines), |_, _| {}).expect("produced");
-        assert_eq!(produced.topics.len(), 2);
+        assert_eq!((produced.topics.len(), produced.blank_lines), (2, 1));
         assert_eq!(read_back(bootstrap, &format!("{prefix}-a")), [(Some("k".to_owned()), "{\"x\": 1}".to_owned())]);
         assert_eq!(read_back(bootstrap, &format!("{prefix}-b")), [(None, "raw \"text\"".to_owned())]);
-        let error = produce(&options, stream("{\"topic\":\"-a\",\"payload\":{}}\nno envelope\n"), |_, _| {});
-        let error = error.expect_err("the second line is none");
-        assert!(matches!(error, SourceError::Line { line: 2, .. }), "{error}");
+        let error = produce(&options, stream("{\"topic\":\"-a\",\"payload\":{}}\n\nno envelope\n"), |_, _| {});
+        let error = error.expect_err("the last line is none");
+        assert!(matches!(error, SourceError::Line { line: 3, acknowledged: 1, .. }), "{error}");
     });
 }
 
@@ -141,6 +142,7 @@ fn what_was_sent_before_an_input_goes_wrong_is_acknowledged_and_counted() {
         let cut = Input::Stream(Box::new(Cursor::new(whole[..whole.len() * 9 / 10].to_vec())));
         let error = produce(&Produce::new(bootstrap, topic.as_str()), cut, |_, _| {}).expect_err("the file is cut");
         let SourceError::Input { line, acknowledged, .. } = error else { panic!("{error}") };
+        assert!(error.to_string().starts_with("standard input breaks off after line "), "{error}");
         assert!(line > 10_000 && acknowledged == line, "{acknowledged} of {line}");
         assert_eq!(read_back(bootstrap, &topic).len() as u64, acknowledged);
 
@@ -182,5 +184,49 @@ fn producing_without_a_broker_says_where_it_looked() {
     let error = produce(&options, stream("x\n"), |_, _| {}).expect_err("nobody is there");
     assert!(matches!(&error, SourceError::Unreachable { bootstrap, .. } if bootstrap == "127.0.0.1:1"), "{error}");
     let error = produce(&options, Input::Path("no/such/file".into()), |_, _| {}).expect_err("no file");
-    assert!(error.to_string().contains("no/such/file"), "{error}");
+    assert!(error.to_string().starts_with("cannot read no/such/file: "), "{error}");
+}
+
+/// Options with which a broker that is asked would make the test wait for it, and fail.
+fn without_a_broker(topic: &str) -> Produce {
+    Produce::new("127.0.0.1:1", topic)
+}
+
+#[test]
+fn a_name_that_no_topic_can_have_is_refused_before_any_broker_is_asked() {
+    let error = produce(&without_a_broker("bad topic!"), stream("x\n"), |_, _| {}).expect_err("no name");
+    assert!(matches!(&error, SourceError::TopicName { topic } if topic == "bad topic!"), "{error}");
+    let options = Produce { target: Target::Envelope { prefix: "e/".to_owned() }, ..without_a_broker("") };
+    let error = produce(&options, stream("\n{\"topic\":\"t\",\"payload\":1}\n"), |_, _| {}).expect_err("no name");
+    assert!(matches!(&error, SourceError::Line { line: 2, reason, .. } if reason.contains("\"e/t\"")), "{error}");
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let cut = directory.path().join("cut.jsonl.gz");
+    let whole = gzip(&"{\"a\":1}\n".repeat(1_000));
+    std::fs::write(&cut, &whole[..12]).expect("written");
+    for path in [directory.path().to_owned(), directory.path().join("missing.jsonl"), cut] {
+        let said = format!("cannot read {}: ", path.display());
+        let error = produce(&without_a_broker("t"), Input::Path(path), |_, _| {}).expect_err("it cannot be read");
+        assert!(matches!(error, SourceError::Input { line: 0, acknowledged: 0, .. }), "{error}");
+        assert!(error.to_string().starts_with(&said), "{error}");
+    }
+}
+
+#[test]
+fn an_input_of_blank_lines_holds_no_record() {
+    let produced = produce(&without_a_broker("t"), stream("\n \r\n\t"), |_, _| {}).expect("nothing to send");
+    assert_eq!((produced.records, produced.blank_lines), (0, 3));
+}
+
+#[test]
+fn what_a_broker_answers_is_told_from_no_answer() {
+    let error = |reason: &str| SourceError::NoAnswer { what: "DescribeTopics", reason: reason.to_owned() };
+    assert_eq!(refusal(&error("Broker: Topic authorization failed")), Some("Topic authorization failed"));
+    let failed = error("DescribeTopics worker request failed: Broker: Cluster authorization failed");
+    assert_eq!(refusal(&failed), Some("Cluster authorization failed"));
+    assert_eq!(refusal(&error("Local: Timed out")), None);
+    assert_eq!(refusal(&error("it took too long")), None);
 }

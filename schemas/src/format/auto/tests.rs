@@ -114,6 +114,52 @@ fn ever_new_names_and_wide_records_stay_bounded() {
 }
 
 #[test]
+fn a_record_that_is_a_map_from_ids_is_kept_whole() {
+    let record = |n: usize| {
+        let id = format!("6f1c2a9e-1111-4222-8333-{n:012}");
+        format!(r#"{{"{id}":{{"qty":1}},"user{n}@example.org":{{"qty":2}},"total":3}}"#)
+    };
+    let records: Vec<String> = (0..100).map(record).collect();
+    let (parsed, rejected) = parse(&BinaryArray::from_iter_values(&records), &ShapeTable::default());
+    assert!(rejected.is_empty());
+    assert_eq!(parsed.shapes().len(), 1);
+    assert_eq!((parsed.shape(7).body, parsed.leaves(7).len()), (Body::Wide, 0));
+    assert_eq!(parsed.text(7), records[7]);
+}
+
+#[test]
+fn a_record_with_a_very_long_name_is_kept_whole() {
+    let fields: Vec<String> = (0..200).map(|n| format!(r#""key_{n}":{n}"#)).collect();
+    for (length, body) in [(1_000, Body::Object), (1_000_000, Body::Wide)] {
+        let record = format!(r#"{{"{}":{{{}}}}}"#, "x".repeat(length), fields.join(","));
+        let (parsed, rejected) = parse_all(&[record.as_bytes()]);
+        assert!(rejected.is_empty());
+        assert_eq!(parsed.shape(0).body, body);
+    }
+}
+
+#[test]
+fn a_record_that_says_something_by_its_names_is_taken_apart() {
+    let fields: Vec<String> = (0..300).map(|n| format!(r#""key_{n}":{n}"#)).collect();
+    let wide = format!("{{{}}}", fields.join(","));
+    for (record, leaves) in [
+        ("{}", 0),
+        (wide.as_str(), 300),
+        // Years, the columns of a table without a head, and the tags of DICOM.
+        (r#"{"2023":5,"2024":4,"name":"x"}"#, 3),
+        (r#"{"0":"x","1":2}"#, 2),
+        (r#"{"00080005":{"vr":"CS"},"00100020":{"vr":"LO"}}"#, 2),
+        // One thing under its id, and ids among names.
+        (r#"{"24296fb24b8ad77a":{"body":"x","integratedTime":1700000000}}"#, 2),
+        (r#"{"a@example.org":1,"b@example.org":2,"ts":1700000000,"room":"x"}"#, 4),
+    ] {
+        let (parsed, rejected) = parse_all(&[record.as_bytes()]);
+        assert!(rejected.is_empty(), "{record}");
+        assert_eq!((parsed.shape(0).body, parsed.leaves(0).len()), (Body::Object, leaves), "{record}");
+    }
+}
+
+#[test]
 fn typed_rows_become_records() {
     use arrow::array::{Int64Array, StringArray, TimestampMicrosecondArray};
     let batch = RecordBatch::try_from_iter([

@@ -6,13 +6,14 @@ use sqlx::SqliteConnection;
 
 /// Finds the live branch of this identity, or adds it, with its source's resume offsets of this moment.
 pub(super) async fn register(connection: &mut SqliteConnection, branch: &NewBranch) -> Result<BranchId, MetaError> {
-    let known: Option<(i32,)> =
-        sqlx::query_as("SELECT branch FROM branches WHERE live AND source = ? AND target = ? AND statement = ?")
-            .bind(&branch.source)
-            .bind(&branch.target)
-            .bind(&branch.statement)
-            .fetch_optional(&mut *connection)
-            .await?;
+    let known: Option<(i32,)> = sqlx::query_as(
+        "SELECT branch FROM branches WHERE closed_epoch IS NULL AND source = ? AND target = ? AND statement = ?",
+    )
+    .bind(&branch.source)
+    .bind(&branch.target)
+    .bind(&branch.statement)
+    .fetch_optional(&mut *connection)
+    .await?;
     if let Some((id,)) = known {
         return Ok(BranchId(id));
     }
@@ -22,8 +23,8 @@ pub(super) async fn register(connection: &mut SqliteConnection, branch: &NewBran
             .fetch_all(&mut *connection)
             .await?;
     let (id,): (i32,) = sqlx::query_as(
-        "INSERT INTO branches (source, target, statement, filters, started_at, live) VALUES (?, ?, ?, ?, ?, TRUE)
-         RETURNING branch",
+        "INSERT INTO branches (source, target, statement, filters, started_at, first_epoch)
+         VALUES (?, ?, ?, ?, ?, (SELECT ifnull(epoch + 1, 0) FROM store)) RETURNING branch",
     )
     .bind(&branch.source)
     .bind(&branch.target)
@@ -37,10 +38,11 @@ pub(super) async fn register(connection: &mut SqliteConnection, branch: &NewBran
 
 /// Closes all branches but `live`. One that comes back later is a new one: it has not seen what was read meanwhile.
 pub(super) async fn close(connection: &mut SqliteConnection, live: &[BranchId]) -> Result<(), MetaError> {
-    sqlx::query("UPDATE branches SET live = FALSE WHERE live AND branch NOT IN (SELECT value FROM json_each(?))")
-        .bind(to_json(&live)?)
-        .execute(connection)
-        .await?;
+    let close = sqlx::query(
+        "UPDATE branches SET closed_epoch = (SELECT ifnull(epoch + 1, 0) FROM store)
+         WHERE closed_epoch IS NULL AND branch NOT IN (SELECT value FROM json_each(?))",
+    );
+    close.bind(to_json(&live)?).execute(connection).await?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::time::Clock;
 use crate::{Cut, EventTime, Generation, TableId, TableSchema};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, Transaction, TransactionManager};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// The file's format, in SQLite's `user_version`.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// Records with names for data make ever new shapes; the list of what was decided is for people.
 const MOST_MAPPINGS: i64 = 10_000;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,8 +42,35 @@ pub struct SqliteMeta {
     path: PathBuf,
     id: Uuid,
     clock: Arc<dyn Clock>,
-    writer: Mutex<SqliteConnection>,
-    reader: Mutex<SqliteConnection>,
+    writer: Mutex<Link>,
+    reader: Mutex<Link>,
+}
+
+/// A connection, and how to make it anew.
+#[derive(Debug)]
+struct Link {
+    connection: SqliteConnection,
+    synchronous: SqliteSynchronous,
+}
+
+impl Link {
+    async fn new(path: &Path, synchronous: SqliteSynchronous) -> Result<Self, MetaError> {
+        Ok(Self { connection: connect(path, synchronous).await?, synchronous })
+    }
+}
+
+impl Deref for Link {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Link {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
 }
 
 impl SqliteMeta {
@@ -54,17 +82,6 @@ impl SqliteMeta {
         Self::open_with(path, clock, Durability::Disk).await
     }
 
-    /// Opens the store at `path`, for readers: one that is not there is not created.
-    ///
-    /// # Errors
-    /// [`MetaError::Missing`] besides those of [`SqliteMeta::open`].
-    pub async fn open_existing(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, MetaError> {
-        if !path.exists() {
-            return Err(MetaError::Missing { path: path.to_owned() });
-        }
-        Self::open(path, clock).await
-    }
-
     /// Opens or creates the store; `durability` says what a commit outlives.
     ///
     /// # Errors
@@ -74,9 +91,9 @@ impl SqliteMeta {
             Durability::Disk => (SqliteSynchronous::Full, SqliteSynchronous::Normal),
             Durability::Process => (SqliteSynchronous::Off, SqliteSynchronous::Off),
         };
-        let mut writer = connect(path, written).await?;
+        let mut writer = Link::new(path, written).await?;
         let id = create(&mut writer, path, clock.now()).await.map_err(|error| explain(error, path))?;
-        let reader = connect(path, pinned).await?;
+        let reader = Link::new(path, pinned).await?;
         let (writer, reader) = (Mutex::new(writer), Mutex::new(reader));
         Ok(Self { path: path.to_owned(), id, clock, writer, reader })
     }
@@ -89,7 +106,7 @@ impl SqliteMeta {
     /// Begins a transaction of the run `generation`, and checks inside it that nobody newer has begun.
     async fn fenced<'a>(
         &self,
-        writer: &'a mut MutexGuard<'_, SqliteConnection>,
+        writer: &'a mut Link,
         generation: Generation,
     ) -> Result<Transaction<'a, Sqlite>, MetaError> {
         let mut transaction = self.write(writer).await?;
@@ -97,16 +114,30 @@ impl SqliteMeta {
         Ok(transaction)
     }
 
-    async fn write<'a>(
-        &self,
-        connection: &'a mut MutexGuard<'_, SqliteConnection>,
-    ) -> Result<Transaction<'a, Sqlite>, MetaError> {
-        // A future that was dropped between the answer to BEGIN and its last step leaves a transaction that nobody owns.
-        if connection.is_in_transaction() {
-            let orphan = <Sqlite as sqlx::Database>::TransactionManager::rollback(&mut **connection).await;
-            orphan.map_err(|error| explain(error.into(), &self.path))?;
+    async fn write<'a>(&self, link: &'a mut Link) -> Result<Transaction<'a, Sqlite>, MetaError> {
+        link.begin_with("BEGIN IMMEDIATE").await.map_err(|error| explain(error.into(), &self.path))
+    }
+
+    async fn writer(&self) -> Result<MutexGuard<'_, Link>, MetaError> {
+        self.take(&self.writer).await
+    }
+
+    async fn reader(&self) -> Result<MutexGuard<'_, Link>, MetaError> {
+        self.take(&self.reader).await
+    }
+
+    /// The connection, in no transaction. A future that was dropped between the answer to BEGIN and its last step leaves one
+    /// that nobody owns. Where the disk was full, SQLite has rolled back by itself and sqlx still believes in a transaction:
+    /// then the connection is made anew.
+    async fn take<'a>(&self, link: &'a Mutex<Link>) -> Result<MutexGuard<'a, Link>, MetaError> {
+        let mut link = link.lock().await;
+        if link.is_in_transaction() {
+            let rolled_back = <Sqlite as sqlx::Database>::TransactionManager::rollback(&mut link).await;
+            if rolled_back.is_err() {
+                link.connection = connect(&self.path, link.synchronous).await?;
+            }
         }
-        connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| explain(error.into(), &self.path))
+        Ok(link)
     }
 }
 
@@ -274,7 +305,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn begin(&self, run: &RunInfo) -> Result<Generation, MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.write(&mut writer).await?;
         let generation = bump(&mut transaction, run).await?;
         transaction.commit().await?;
@@ -282,12 +313,12 @@ impl Meta for SqliteMeta {
     }
 
     async fn check(&self, generation: Generation) -> Result<(), MetaError> {
-        check(&mut *self.reader.lock().await, generation).await
+        check(&mut *self.reader().await?, generation).await
     }
 
     async fn commit_manifest(&self, generation: Generation, manifest: &Manifest) -> Result<Cut, MetaError> {
         manifest::check(manifest)?;
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         let cut = manifest::commit(&mut transaction, generation, manifest, self.clock.now()).await?;
         transaction.commit().await?;
@@ -295,7 +326,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn register_table(&self, generation: Generation, schema: &TableSchema) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         tables::register(&mut transaction, generation, schema, self.clock.now()).await?;
         transaction.commit().await?;
@@ -303,7 +334,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn register_branch(&self, generation: Generation, branch: &NewBranch) -> Result<BranchId, MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         let id = branches::register(&mut transaction, branch).await?;
         transaction.commit().await?;
@@ -311,7 +342,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn close_branches(&self, generation: Generation, live: &[BranchId]) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         branches::close(&mut transaction, live).await?;
         transaction.commit().await?;
@@ -319,7 +350,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn save_mappings(&self, generation: Generation, mappings: &[Mapping]) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         for mapping in mappings {
             sqlx::query(
@@ -339,7 +370,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn set_pause(&self, source: &str, topic: &str, reason: Option<&str>) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.write(&mut writer).await?;
         branches::pause(&mut transaction, source, topic, reason).await?;
         transaction.commit().await?;
@@ -347,7 +378,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn reset_offsets(&self, resets: &[OffsetReset]) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.write(&mut writer).await?;
         let run = RunInfo { host: "reset-offsets".into(), pid: std::process::id(), started_at: self.clock.now() };
         bump(&mut transaction, &run).await?;
@@ -359,7 +390,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn plan_intent(&self, generation: Generation, plan: &IntentPlan) -> Result<Intent, MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         let intent = intents::plan(&mut transaction, generation, plan, self.clock.now()).await?;
         transaction.commit().await?;
@@ -367,7 +398,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn stage_intent(&self, generation: Generation, id: &IntentId, payload: &[u8]) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         intents::stage(&mut transaction, id, payload).await?;
         transaction.commit().await?;
@@ -375,7 +406,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn give_up(&self, generation: Generation, id: &IntentId) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         intents::give_up(&mut transaction, generation, id).await?;
         transaction.commit().await?;
@@ -383,7 +414,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn flip(&self, generation: Generation, id: &IntentId, flip: &Flip) -> Result<Cut, MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         let cut = intents::flip(&mut transaction, generation, id, flip, self.clock.now()).await?;
         transaction.commit().await?;
@@ -391,7 +422,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn drop_planned(&self, generation: Generation, id: &IntentId) -> Result<(), MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         intents::drop_planned(&mut transaction, id).await?;
         transaction.commit().await?;
@@ -399,35 +430,35 @@ impl Meta for SqliteMeta {
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, MetaError> {
-        let mut reader = self.reader.lock().await;
+        let mut reader = self.reader().await?;
         let mut transaction = reader.begin().await?;
         intents::open(&mut transaction).await
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, MetaError> {
-        branches::pauses(&mut *self.reader.lock().await).await
+        branches::pauses(&mut *self.reader().await?).await
     }
 
     async fn gaps(&self) -> Result<Vec<Gap>, MetaError> {
-        view::gaps(&mut *self.reader.lock().await).await
+        view::gaps(&mut *self.reader().await?).await
     }
 
     async fn mappings(&self) -> Result<Vec<Mapping>, MetaError> {
-        view::mappings(&mut *self.reader.lock().await).await
+        view::mappings(&mut *self.reader().await?).await
     }
 
     async fn last_flip(&self, table: &TableId) -> Result<Option<LastFlip>, MetaError> {
-        intents::last_flip(&mut *self.reader.lock().await, table).await
+        intents::last_flip(&mut *self.reader().await?, table).await
     }
 
     async fn newest(&self) -> Result<CutView, MetaError> {
-        let mut reader = self.reader.lock().await;
+        let mut reader = self.reader().await?;
         let mut transaction = reader.begin().await?;
         view::newest(&mut transaction).await
     }
 
     async fn pin(&self, holder: &str, expires_after: Duration) -> Result<(Pin, CutView), MetaError> {
-        let mut reader = self.reader.lock().await;
+        let mut reader = self.reader().await?;
         let mut transaction = self.write(&mut reader).await?;
         let view = view::newest(&mut transaction).await?;
         let expires_at = self.clock.now().saturating_add(micros(expires_after));
@@ -440,15 +471,15 @@ impl Meta for SqliteMeta {
 
     async fn renew(&self, pin: &Pin, expires_after: Duration) -> Result<(), MetaError> {
         let expires_at = self.clock.now().saturating_add(micros(expires_after));
-        pins::renew(&mut *self.reader.lock().await, pin, expires_at).await
+        pins::renew(&mut *self.reader().await?, pin, expires_at).await
     }
 
     async fn unpin(&self, pin: &Pin) -> Result<(), MetaError> {
-        pins::remove(&mut *self.reader.lock().await, pin).await
+        pins::remove(&mut *self.reader().await?, pin).await
     }
 
     async fn take_victims(&self, generation: Generation, keep_history: Duration) -> Result<Victims, MetaError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writer().await?;
         let mut transaction = self.fenced(&mut writer, generation).await?;
         let victims = pins::take_victims(&mut transaction, self.clock.now(), micros(keep_history)).await?;
         transaction.commit().await?;
@@ -456,7 +487,7 @@ impl Meta for SqliteMeta {
     }
 
     async fn references(&self) -> Result<References, MetaError> {
-        let mut reader = self.reader.lock().await;
+        let mut reader = self.reader().await?;
         let mut transaction = reader.begin().await?;
         pins::references(&mut transaction).await
     }

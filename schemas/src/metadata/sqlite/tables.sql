@@ -1,4 +1,4 @@
--- Format 2. What a reader sees has the cut that added it and, later, the cut that removed it.
+-- Format 3. What a reader sees has the cut that added it and, later, the cut that removed it.
 
 CREATE TABLE store (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -140,7 +140,8 @@ CREATE TABLE branches (
     statement TEXT NOT NULL,
     filters INTEGER NOT NULL,
     started_at TEXT NOT NULL,               -- JSON: [topic, partition, offset]
-    live INTEGER NOT NULL
+    first_epoch INTEGER NOT NULL,
+    closed_epoch INTEGER                    -- the first that it no longer read in; null while it is live
 );
 
 CREATE TABLE conservation (

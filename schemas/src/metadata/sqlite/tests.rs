@@ -4,13 +4,18 @@ use super::*;
 use crate::metadata::suite::{ManualClock, branch, manifest, run, schema, suite};
 use crate::metadata::{Advice, IntentKind};
 use crate::time::{FixedClock, SystemClock};
-use crate::{TableName, Tier};
+use crate::{Epoch, TableName, Tier};
 use std::collections::HashSet;
 
 async fn open(clock: Arc<ManualClock>) -> (Arc<dyn Meta>, tempfile::TempDir) {
+    let (meta, folder) = open_store(clock).await;
+    (Arc::new(meta), folder)
+}
+
+async fn open_store(clock: Arc<ManualClock>) -> (SqliteMeta, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let meta = SqliteMeta::open_with(&folder.path().join("metadata.db"), clock, Durability::Process).await.unwrap();
-    (Arc::new(meta), folder)
+    (meta, folder)
 }
 
 suite!(open);
@@ -19,11 +24,9 @@ suite!(open);
 async fn a_second_opening_finds_the_same_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metadata.db");
-    let missing = SqliteMeta::open_existing(&path, Arc::new(SystemClock)).await.unwrap_err();
-    assert!(matches!(missing, MetaError::Missing { .. }), "{missing}");
     let first = SqliteMeta::open(&path, Arc::new(SystemClock)).await.unwrap();
     let generation = first.begin(&run()).await.unwrap();
-    let second = SqliteMeta::open_existing(&path, Arc::new(SystemClock)).await.unwrap();
+    let second = SqliteMeta::open(&path, Arc::new(SystemClock)).await.unwrap();
     assert_eq!(first.store(), second.store());
     second.check(generation).await.unwrap();
     let newer = second.begin(&run()).await.unwrap();
@@ -68,10 +71,10 @@ async fn a_reader_that_cannot_write_its_pin_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metadata.db");
     let meta = SqliteMeta::open(&path, Arc::new(SystemClock)).await.unwrap();
-    sqlx::raw_sql("PRAGMA query_only = TRUE").execute(&mut *meta.reader.lock().await).await.unwrap();
+    sqlx::raw_sql("PRAGMA query_only = TRUE").execute(&mut **meta.reader.lock().await).await.unwrap();
     let error = meta.pin("a query", Duration::from_secs(60)).await.unwrap_err();
     assert!(matches!(error, MetaError::ReadOnly { .. }), "{error:?}");
-    assert!(error.to_string().contains("a query pins its cut there"), "{error}");
+    assert!(error.to_string().contains("which pin their cut there"), "{error}");
     let nowhere = SqliteMeta::open(&folder.path().join("no/such/metadata.db"), Arc::new(SystemClock)).await;
     assert!(matches!(nowhere.unwrap_err(), MetaError::ReadOnly { .. }));
 }
@@ -92,6 +95,29 @@ async fn a_transaction_that_is_dropped_half_way_leaves_nothing() {
         assert_eq!(view.parts.len(), 2 * epochs, "an epoch is there as a whole or not at all");
         assert_eq!(view.conservation.iter().map(|line| line.counts.rows).sum::<u64>(), 10 * epochs as u64);
     }
+}
+
+/// SQLite rolls back by itself when the disk is full, and the connection has to be of use again once there is space.
+#[tokio::test]
+async fn a_disk_that_was_full_for_a_moment_is_no_reason_to_stop() {
+    let (meta, _folder) = open_store(Arc::default()).await;
+    let generation = meta.begin(&run()).await.unwrap();
+    let branch = meta.register_branch(generation, &branch()).await.unwrap();
+    meta.commit_manifest(generation, &manifest(0, branch)).await.unwrap();
+    let mut writer = meta.writer.lock().await;
+    let (pages,): (i64,) = sqlx::query_as("PRAGMA page_count").fetch_one(&mut **writer).await.unwrap();
+    sqlx::raw_sql(&format!("PRAGMA max_page_count = {pages}")).execute(&mut **writer).await.unwrap();
+    drop(writer);
+    let long = [Mapping { key: "shape/chat".into(), json: "x".repeat(1 << 20) }];
+    let full = meta.save_mappings(generation, &long).await.unwrap_err();
+    assert_eq!(full.advice(), Advice::ReadBack, "{full:?}");
+    let mut writer = meta.writer.lock().await;
+    sqlx::raw_sql("PRAGMA max_page_count = 1000000").execute(&mut **writer).await.unwrap();
+    drop(writer);
+    meta.save_mappings(generation, &long).await.unwrap();
+    meta.commit_manifest(generation, &manifest(1, branch)).await.unwrap();
+    assert_eq!(meta.mappings().await.unwrap(), long);
+    assert_eq!(meta.newest().await.unwrap().epoch, Some(Epoch(1)));
 }
 
 #[tokio::test]

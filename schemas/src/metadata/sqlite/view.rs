@@ -136,15 +136,20 @@ pub(super) async fn gaps(connection: &mut SqliteConnection) -> Result<Vec<Gap>, 
     Ok(rows.into_iter().map(gap).collect())
 }
 
+type BranchRow = (i32, String, String, String, bool, String, i64, Option<i64>);
+
 async fn branches(connection: &mut SqliteConnection) -> Result<Vec<Branch>, MetaError> {
-    let rows: Vec<(i32, String, String, String, bool, String, bool)> = sqlx::query_as(
-        "SELECT branch, source, target, statement, filters, started_at, live FROM branches ORDER BY branch",
+    let rows: Vec<BranchRow> = sqlx::query_as(
+        "SELECT branch, source, target, statement, filters, started_at, first_epoch, closed_epoch FROM branches
+         ORDER BY branch",
     )
     .fetch_all(connection)
     .await?;
-    let branch = |(id, source, target, statement, filters, started_at, live): (_, _, _, _, _, String, _)| {
+    let branch = |(id, source, target, statement, filters, started_at, first, closed): BranchRow| {
         let identity = NewBranch { source, target, statement, filters };
-        Ok(Branch { id: BranchId(id), identity, started_at: from_json(&started_at)?, live })
+        let closed_epoch = closed.map(count).transpose()?.map(Epoch);
+        let (id, first_epoch, started_at) = (BranchId(id), Epoch(count(first)?), from_json(&started_at)?);
+        Ok(Branch { id, identity, started_at, first_epoch, closed_epoch })
     };
     rows.into_iter().map(branch).collect()
 }

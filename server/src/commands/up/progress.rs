@@ -1,30 +1,47 @@
 //! What `up` says while it runs, and at its end.
 
-use crate::commands::up::PipelineFile;
-use crate::data_dir::RUN_FILE;
+use crate::commands::up::Prepared;
 use crate::report::{say, thousands};
+use crate::run_file::RunFile;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thermocline_pipelines::coordinator::{self, Snapshot};
+use thermocline_pipelines::plan::Pipelines;
 use thermocline_schemas::Tier;
 use thermocline_schemas::metadata::{CutView, Pause};
 use thermocline_schemas::table::DEAD_LETTERS;
 use tokio::sync::watch;
 
 /// Prints where everything is.
-pub(crate) fn print_banner(data: &Path, bootstrap: &str, files: &[PipelineFile], embedded: bool) {
+pub(crate) fn print_banner(data: &Path, bootstrap: &str, prepared: &Prepared, embedded: bool) {
     say!("data       {}", data.display());
     say!("broker     {bootstrap}{}", if embedded { " (embedded)" } else { "" });
-    for file in files {
+    for file in &prepared.files {
         say!("pipeline   {}", file.path);
+    }
+    for (what, file) in &prepared.settled {
+        say!("{what:<10} {file}");
     }
 }
 
-/// Follows a run: says which topics it reads, keeps a status line on a terminal, and writes `run.json` for `status`.
-pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen: watch::Receiver<Snapshot>) {
+/// A topic that the pipelines read, for a command to paste.
+pub(crate) fn example_topic(pipelines: &Pipelines) -> String {
+    const EXAMPLE: &str = "orders";
+    let patterns = || pipelines.sources.iter().map(|source| &source.pattern);
+    match patterns().next() {
+        Some(first) if !patterns().any(|pattern| pattern.matches(EXAMPLE)) => {
+            first.as_str().replace('*', EXAMPLE).replace('?', "1")
+        }
+        _ => EXAMPLE.to_owned(),
+    }
+}
+
+/// Follows a run: says which topics it reads, or the command to `paste` while there are none, keeps a status line on a
+/// terminal, and shows the run to `status`.
+pub(crate) async fn show(data: PathBuf, paste: String, once: bool, mut seen: watch::Receiver<Snapshot>) {
     let line = status_bar();
     let mut topics: Vec<String> = vec![];
     let mut first = true;
@@ -40,13 +57,14 @@ pub(crate) async fn show(data: PathBuf, bootstrap: String, once: bool, mut seen:
             line.suspend(|| say!("{}", topic_lines(&new, &data)));
         }
         if first && now.is_empty() && !once {
-            let paste = format!("thermocline produce --kafka {bootstrap} --topic orders orders.jsonl");
             line.suspend(|| say!("no topics yet; write to one:\n           {paste}"));
         }
         (topics, first) = (now, false);
         line.set_message(status_line(&snapshot));
         line.tick();
-        write_run_file(&data, &snapshot);
+        if let Err(error) = RunFile::write(&data, &snapshot) {
+            tracing::warn!(%error, "status cannot be shown");
+        }
     }
     line.finish_and_clear();
 }
@@ -92,6 +110,10 @@ fn status_line(snapshot: &Snapshot) -> String {
     let lag: u64 = snapshot.sources.iter().map(|source| source.lag).sum();
     let memory = snapshot.used_bytes / (1 << 20);
     let mut text = format!("epoch {}, {} records behind, {memory} MiB under way", snapshot.open_epoch, thousands(lag));
+    let dead: u64 = snapshot.dead_letters.values().sum();
+    if dead > 0 {
+        text.push_str(&format!(", {} dead letters", thousands(dead)));
+    }
     if !snapshot.paused.is_empty() {
         text.push_str(&format!(", {} topics paused", snapshot.paused.len()));
     }
@@ -99,16 +121,6 @@ fn status_line(snapshot: &Snapshot) -> String {
         text.push_str(", the broker does not answer");
     }
     text
-}
-
-/// A reader must never see half of it.
-fn write_run_file(data: &Path, snapshot: &Snapshot) {
-    let run = serde_json::json!({ "pid": std::process::id(), "run": snapshot });
-    let half = data.join(format!("{RUN_FILE}.new"));
-    let written = std::fs::write(&half, run.to_string()).and_then(|()| std::fs::rename(&half, data.join(RUN_FILE)));
-    if let Err(error) = written {
-        tracing::warn!(%error, "status cannot be shown: {} cannot be written", RUN_FILE);
-    }
 }
 
 /// Rows of every table by tier, staged ones among them.

@@ -4,6 +4,7 @@ use crate::cli::UpArgs;
 use crate::commands::up::Prepared;
 use crate::data_dir::DataDir;
 use anyhow::{Context, Result};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thermocline_operators::classify::Classifier;
@@ -45,17 +46,24 @@ pub(crate) fn prepare(args: &UpArgs) -> Result<Prepared> {
         Err(error) if error.is::<PipelineError>() => anyhow::bail!("the pipelines cannot run as they are"),
         other => other?,
     };
+    let mut settled = vec![];
     let rules = match optional(args.topics.as_deref(), &args.data.data, "topics.toml")? {
-        Some((path, text)) => TopicRules::from_toml(&path.display().to_string(), &text)?,
+        Some((path, text)) => {
+            settled.push(("rules", path.display().to_string()));
+            TopicRules::from_toml(&path.display().to_string(), &text)?
+        }
         None => TopicRules::default(),
     };
     let overrides = match optional(args.mappings.as_deref(), &args.data.data, "mappings.toml")? {
-        Some((path, text)) => MappingOverrides::from_toml(&path.display().to_string(), &text)?,
+        Some((path, text)) => {
+            settled.push(("mappings", path.display().to_string()));
+            MappingOverrides::from_toml(&path.display().to_string(), &text)?
+        }
         None => MappingOverrides::default(),
     };
     let registry = Arc::new(registry);
     let router = Arc::new(Router::new(registry.clone(), rules, overrides)?);
-    Ok(Prepared { pipelines, files, router, registry })
+    Ok(Prepared { pipelines, files, settled, router, registry })
 }
 
 /// The report of all refusals, as rustc prints its errors.
@@ -85,7 +93,10 @@ fn optional(named: Option<&Path>, data: &Path, default: &str) -> Result<Option<(
     let path = named.map_or_else(|| data.join(default), Path::to_owned);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // That the data directory is none, whoever opens it says better.
+        Err(error) if named.is_none() && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }

@@ -9,11 +9,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// How many rows, and the sum of their hashes modulo 2^64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fingerprint {
+pub(super) struct Fingerprint {
     /// How many.
-    pub rows: u64,
+    pub(super) rows: u64,
     /// The sum. Independent of order; a row that is there twice counts twice.
-    pub checksum: u64,
+    pub(super) checksum: u64,
 }
 
 impl Fingerprint {
@@ -23,7 +23,7 @@ impl Fingerprint {
     ///
     /// # Errors
     /// [`SinkError::Schema`] when a system column is missing.
-    pub fn add(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+    pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
         let topic = columns::text(batch, system::TOPIC)?;
         let partition = columns::int32(batch, system::PARTITION)?;
         let offset = columns::int64(batch, system::OFFSET)?;
