@@ -91,7 +91,10 @@ pub async fn run(
     let opened_at = stores.clock.now();
     let budget = Arc::new(Budget::new(config.budget_bytes - config.budget_bytes / CLIENT_SHARE));
     let (last, failures) = (LastEpoch::default(), Failures::default());
-    let ingress = |name: &str| Arc::new(Ingress::new(name, budget.clone(), open, opened_at));
+    let ingress = |name: &str| {
+        let branches = branches.get(name).map_or(0, Vec::len);
+        Arc::new(Ingress::new(name, branches, budget.clone(), open, opened_at))
+    };
     let graphs: Vec<SourceGraph> = pipelines
         .sources
         .iter()

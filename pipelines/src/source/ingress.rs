@@ -15,8 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thermocline_schemas::{Epoch, EventTime, TopicPartition};
 
-/// Bytes that one raw byte stands for while its epoch is open: the batch itself, its decoded columns, its encoded segment.
-const BYTES_A_RAW_BYTE: usize = 3;
+/// Bytes that one raw byte stands for while its epoch is open, for a source with so many branches: the batch itself, its
+/// decoded columns, and what each branch makes of it.
+fn bytes_a_raw_byte(branches: usize) -> usize {
+    2 + branches.max(1)
+}
 
 /// What a worker found.
 #[derive(Debug)]
@@ -102,6 +105,7 @@ impl State {
 #[derive(Debug)]
 pub struct Ingress {
     source: String,
+    bytes_a_raw_byte: usize,
     budget: Arc<Budget>,
     state: Mutex<State>,
     stopped: AtomicBool,
@@ -115,12 +119,19 @@ pub trait Wake: Send + Sync + std::fmt::Debug {
 }
 
 impl Ingress {
-    /// An empty queue for `source`, with `open` as its first epoch, which opens at `opened_at`.
-    pub fn new(source: impl Into<String>, budget: Arc<Budget>, open: Epoch, opened_at: EventTime) -> Self {
+    /// An empty queue for `source`, which so many `branches` read, with `open` as its first epoch, which opens at `opened_at`.
+    pub fn new(
+        source: impl Into<String>,
+        branches: usize,
+        budget: Arc<Budget>,
+        open: Epoch,
+        opened_at: EventTime,
+    ) -> Self {
+        let bytes_a_raw_byte = bytes_a_raw_byte(branches);
         let (queue, partitions, closing) = (VecDeque::new(), HashMap::new(), ClosedEpoch::default());
         let state = State { open, opened_at, queue, pushed: 0, partitions, closing };
         let (stopped, wake) = (AtomicBool::new(false), Mutex::new(vec![]));
-        Self { source: source.into(), budget, state: Mutex::new(state), stopped, wake }
+        Self { source: source.into(), bytes_a_raw_byte, budget, state: Mutex::new(state), stopped, wake }
     }
 
     /// The source's name.
@@ -143,7 +154,7 @@ impl Ingress {
 
     /// Hands a batch over, waiting while the budget is spent. False when the run stops: the batch was not taken.
     pub fn push(&self, batch: RawBatch) -> bool {
-        let bytes = batch.bytes() * BYTES_A_RAW_BYTE;
+        let bytes = batch.bytes() * self.bytes_a_raw_byte;
         while !self.budget.take(bytes, Duration::from_millis(100)) {
             if self.is_stopped() {
                 return false;
@@ -206,7 +217,7 @@ impl Ingress {
         let Some(batch) = state.next_batch() else { return Taken { epoch, opened_at, batch: None } };
         let key = TopicPartition::new(batch.topic.name.clone(), batch.partition);
         state.closing.records += batch.len() as u64;
-        state.closing.charged_bytes += batch.bytes() * BYTES_A_RAW_BYTE;
+        state.closing.charged_bytes += batch.bytes() * self.bytes_a_raw_byte;
         state.closing.absent.extend(batch.absent.iter().map(|range| (key.clone(), range.clone())));
         if let (Some(partition), Some(next)) = (state.partitions.get_mut(&key), batch.next_offset()) {
             partition.next_offset = next;
@@ -286,7 +297,7 @@ mod tests {
     #[test]
     fn closing_an_epoch_reads_off_exactly_what_was_taken() {
         let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
-        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        let ingress = Ingress::new("s", 1, Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
         ingress.assign(&topic, 0, 0);
         assert!(ingress.push(batch(&topic, 0..3)));
         assert!(ingress.push(batch(&topic, 3..5)));
@@ -303,9 +314,25 @@ mod tests {
     }
 
     #[test]
+    fn what_every_branch_makes_of_a_batch_is_charged() {
+        let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
+        for (branches, times) in [(0, 3), (1, 3), (8, 10)] {
+            let budget = Arc::new(Budget::new(1 << 20));
+            let ingress = Ingress::new("s", branches, budget.clone(), Epoch(7), 0);
+            ingress.assign(&topic, 0, 0);
+            let batch = batch(&topic, 0..3);
+            let charged = batch.bytes() * times;
+            assert!(ingress.push(batch));
+            assert_eq!(budget.used(), charged, "{branches} branches");
+            assert!(ingress.take().batch.is_some());
+            assert_eq!(ingress.close_epoch(0).charged_bytes, charged, "{branches} branches");
+        }
+    }
+
+    #[test]
     fn what_was_pushed_until_a_moment_is_handed_out_although_more_keeps_coming() {
         let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
-        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        let ingress = Ingress::new("s", 1, Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
         ingress.assign(&topic, 0, 0);
         assert!(ingress.has_handed_out(ingress.pushed()), "nothing has come yet");
         assert!(ingress.push(batch(&topic, 0..3)));
@@ -322,7 +349,7 @@ mod tests {
     #[test]
     fn a_hole_at_the_end_moves_the_offset_in_its_turn_and_without_a_record() {
         let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
-        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        let ingress = Ingress::new("s", 1, Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
         let key = TopicPartition::new("t", 0);
         ingress.assign(&topic, 0, 0);
         assert!(ingress.push(batch(&topic, 0..3)));
@@ -340,7 +367,7 @@ mod tests {
     #[test]
     fn a_pause_or_an_outage_forgets_how_long_a_partition_was_at_its_end() {
         let topic = Arc::new(Topic { cluster_id: "c".into(), name: "t".into(), id: uuid::Uuid::nil() });
-        let ingress = Ingress::new("s", Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
+        let ingress = Ingress::new("s", 1, Arc::new(Budget::new(1 << 20)), Epoch(7), 0);
         let key = TopicPartition::new("t", 0);
         ingress.assign(&topic, 0, 0);
         let at_end_since = || ingress.close_epoch(0).partitions[&key].at_end_since;

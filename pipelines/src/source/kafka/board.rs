@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_thread_of_the_source_that_panics_fails_the_run() {
-        let ingress = Arc::new(Ingress::new("s", Arc::new(Budget::new(1)), Epoch(1), 0));
+        let ingress = Arc::new(Ingress::new("s", 1, Arc::new(Budget::new(1)), Epoch(1), 0));
         let board = Arc::new(Board::new(ingress, BTreeSet::new()));
         let alarm = board.alarm();
         let thread = std::thread::Builder::new().name("source-7".to_owned()).spawn(move || {

@@ -196,7 +196,7 @@ pub(in crate::source) struct Run {
 /// The ingress of a source named `events` with a budget.
 pub(in crate::source) fn door(budget_bytes: usize) -> (Arc<Ingress>, Arc<Budget>) {
     let budget = Arc::new(Budget::new(budget_bytes));
-    (Arc::new(Ingress::new("events", budget.clone(), Epoch(1), 0)), budget)
+    (Arc::new(Ingress::new("events", 1, budget.clone(), Epoch(1), 0)), budget)
 }
 
 /// Reads topics whose names contain `part`.
