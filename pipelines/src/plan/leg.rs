@@ -335,9 +335,14 @@ fn evaluate(stage: &Stage, batch: &RecordBatch) -> Result<Vec<ArrayRef>, String>
         Stage::Project(project) => project
             .expressions
             .iter()
-            .map(|column| guarded(&column.expr, batch).map_err(|error| format!("{}: {error}", column.alias)))
+            .map(|column| guarded(&column.expr, batch).map_err(|error| said_of(&column.alias, error)))
             .collect(),
     }
+}
+
+/// `error` with the column's name. What several columns share the planner computes once, under a name that nobody wrote.
+fn said_of(column: &str, error: String) -> String {
+    if column.starts_with("__common_expr") { error } else { format!("{column}: {error}") }
 }
 
 /// Evaluates one expression. A function that panics on a row fails on that row, rather than stopping the pipeline each

@@ -83,6 +83,12 @@ fn rows_that_fail_are_found_exactly_and_all_others_go_on() {
 }
 
 #[test]
+fn what_several_columns_share_fails_without_a_name_that_nobody_wrote() {
+    let output = evaluated("SELECT 1000 / n AS x, 1000 / n + 1 AS y FROM clicks", &numbers([1, 0]));
+    assert_eq!(output.failed, [Failed { row: 1, stage: "project", error: "division by zero".into() }]);
+}
+
+#[test]
 fn arithmetic_that_does_not_fit_fails_its_row() {
     let batch = numbers([1, i32::MAX, 3, i32::MIN]);
     for (query, failing) in [
