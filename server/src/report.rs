@@ -42,8 +42,7 @@ pub(crate) async fn print_answer(rows: Rows, format: Format, asked: Instant) -> 
         Format::Table => {
             let answer = rows.collect().await?;
             print_table(&answer)?;
-            let (rows, took) = (answer.rows() as u64, asked.elapsed().as_millis());
-            say!("{} {}, {took} ms", thousands(rows), if rows == 1 { "row" } else { "rows" });
+            say!("{}, {} ms", counted(answer.rows() as u64, "row"), asked.elapsed().as_millis());
             Ok(())
         }
         Format::Json => print_json_rows(rows).await,
@@ -106,6 +105,11 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     Ok(())
 }
 
+/// `1 row`, `1,234 rows`.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -121,6 +125,12 @@ pub(crate) fn thousands(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn one_thing_is_one() {
+        let text = [0, 1, 2_000].map(|number| super::counted(number, "row"));
+        assert_eq!(text, ["0 rows", "1 row", "2,000 rows"]);
+    }
+
     #[test]
     fn thousands_are_set_apart() {
         let text = [0, 999, 1_000, 1_234_567].map(super::thousands);

@@ -3,7 +3,7 @@
 use crate::cli::ProduceArgs;
 use crate::commands::up::progress::status_bar;
 use crate::data_dir::clock;
-use crate::report::{print_json, thousands};
+use crate::report::{counted, print_json, thousands};
 use anyhow::Result;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: ProduceArgs) -> Result<ExitCode> {
     }
     let created = if produced.created.is_empty() { "" } else { " (created)" };
     let blank = left_out(produced.blank_lines);
-    println!("{} records to {}{created}{blank}", thousands(produced.records), args.topic);
+    println!("{} to {}{created}{blank}", counted(produced.records, "record"), args.topic);
     if let Some(moved) = produced.moved_by.get(&args.topic) {
         println!("moved in time by {}", days(*moved));
     }
@@ -53,8 +53,7 @@ pub(crate) fn run(args: ProduceArgs) -> Result<ExitCode> {
 fn left_out(blank_lines: u64) -> String {
     match blank_lines {
         0 => String::new(),
-        1 => ", 1 blank line left out".to_owned(),
-        lines => format!(", {} blank lines left out", thousands(lines)),
+        lines => format!(", {} left out", counted(lines, "blank line")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::ReportArgs;
 use crate::commands::up::progress::{pause_line, print_rows, rows_by_table};
-use crate::report::{print_json, thousands};
+use crate::report::{counted, print_json, thousands};
 use crate::run_file::RunFile;
 use anyhow::Result;
 use std::process::ExitCode;
@@ -52,10 +52,10 @@ fn print_run(file: &RunFile) {
     for source in &run.sources {
         let health = if source.healthy { "" } else { ", its broker does not answer" };
         println!(
-            "source     {}: {} topics, {} records behind{health}",
+            "source     {}: {}, {} behind{health}",
             source.name,
-            source.topics.len(),
-            thousands(source.lag)
+            counted(source.topics.len() as u64, "topic"),
+            counted(source.lag, "record")
         );
     }
 }
