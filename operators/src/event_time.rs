@@ -4,8 +4,8 @@
 //! whose value is a plausible time (the unit of a number by its magnitude), else the broker's timestamp. A record's
 //! time depends on nothing but the record, so that a replay gives the same.
 //!
-//! An inner object has times of its own: `author.created_at` says when somebody signed up, not when he wrote. Below
-//! anything but an envelope of the record a field counts only if its name says that something happened then.
+//! What stands for long has times of its own: `author.created_at` says when somebody signed up, not when he wrote. Below
+//! such a thing a field counts only if its name says that something happened then.
 
 pub mod text;
 
@@ -26,40 +26,46 @@ const BEHIND_ITS_OWN: i32 = 1_000;
 /// Candidates that a record tries.
 const MOST_CANDIDATES: usize = 6;
 
-/// Words of the names of envelopes: objects whose fields are the record's own, as in `payload`, `event_data`,
-/// `json_payload`, `ChangeEventHeader`. Not those that may hold a thing with a life of its own (`object`, `resource`,
-/// `item`, `result`, `source`, `entity`), whose fields may well fill columns.
-const ENVELOPES: &[&str] = &[
-    "data",
-    "payload",
-    "event",
-    "body",
-    "record",
-    "row",
-    "fields",
-    "attributes",
-    "properties",
-    "props",
-    "context",
-    "after",
-    "change",
-    "detail",
-    "details",
-    "params",
-    "doc",
-    "json",
-    "args",
-    "metadata",
-    "meta",
-    "info",
-    "log",
-    "value",
-    "message",
-    "msg",
-    "raw",
-    "header",
-    "headers",
-    "envelope",
+/// Words of the names of what was there long before the record, and has times of its own: people, what they form and own,
+/// and where things come from. Unlike an order, a run, a ticket: those are often what the record is about.
+const STANDING: &[&str] = &[
+    "author",
+    "user",
+    "users",
+    "owner",
+    "sender",
+    "recipient",
+    "customer",
+    "client",
+    "account",
+    "actor",
+    "member",
+    "profile",
+    "person",
+    "employee",
+    "creator",
+    "assignee",
+    "reporter",
+    "manager",
+    "contact",
+    "subscriber",
+    "organization",
+    "organisation",
+    "org",
+    "company",
+    "team",
+    "tenant",
+    "vendor",
+    "supplier",
+    "shop",
+    "store",
+    "repository",
+    "repo",
+    "project",
+    "product",
+    "plan",
+    "device",
+    "source",
 ];
 
 /// A field, or two, that may say when.
@@ -112,13 +118,17 @@ pub fn candidates(shape: &Shape) -> Vec<Candidate> {
     ranked.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// Whether the fields inside `parents` are the record's own: each of these is an envelope, or called like a time, which
-/// then lies inside (`{"created_at": {"$date": …}}`).
+/// Whether the times inside `parents` may be the record's own: none of these stands for itself, and none is called like a
+/// time that is no event's (`{"birth_date": {"$date": …}}`).
 fn is_of_the_record(parents: &[Arc<str>]) -> bool {
     parents.iter().all(|parent| {
-        let name = normal(parent);
         // Elasticsearch hands out its documents in `_source`; a `source` is somebody.
-        &**parent == "_source" || name.split('_').all(|word| ENVELOPES.contains(&word)) || rank(&name).is_some()
+        if &**parent == "_source" {
+            return true;
+        }
+        let name = normal(parent);
+        let is_a_time = matches!(name.rsplit('_').next(), Some("date" | "time" | "at" | "timestamp" | "ts"));
+        !name.split('_').any(|word| STANDING.contains(&word)) && (!is_a_time || rank(&name).is_some())
     })
 }
 
@@ -405,13 +415,17 @@ mod tests {
             (r#"{"text":"hi","author":{"id":2,"created_at":"2015-03-01T00:00:00Z"}}"#, None),
             (r#"{"text":"hi","author":{"timestamp":"2015-03-01"},"date":"2025-11-20"}"#, Some(day)),
             (r#"{"data":{"user":{"updated_at":"2015-03-01"},"created_at":"2025-11-20"}}"#, Some(day)),
-            (r#"{"data":{"object":{"created":1425168000}}}"#, None),
             (r#"{"shop":{"Date":"2015-03-01","Time":"09:30"}}"#, None),
             (r#"{"customer_info":{"date":"2015-03-01"}}"#, None),
             (r#"{"birth_date":{"$date":"1979-01-14"},"n":1}"#, None),
             (r#"{"source":{"created_at":"2015-03-01"}}"#, None),
             (r#"{"customer":{"signup_ts":1425168000}}"#, None),
-            // Envelopes, and names that say it themselves.
+            // What the record is about, and names that say it themselves.
+            (r#"{"data":{"object":{"created":1763596800}}}"#, Some(day)),
+            (
+                r#"{"action":"done","workflow_run":{"created_at":"2025-11-20"},"repository":{"created_at":"2015-03-01"}}"#,
+                Some(day),
+            ),
             (r#"{"transaction":{"timestamp":"2025-11-20"}}"#, Some(day)),
             (r#"{"order":{"order_date":"2025-11-20","created_at":"2015-03-01"}}"#, Some(day)),
             (r#"{"_source":{"@timestamp":"2025-11-20"}}"#, Some(day)),
