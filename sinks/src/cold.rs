@@ -464,8 +464,8 @@ impl Cold {
         // What every version from `keep_from` on shows: its newest snapshot, with the manifests below.
         let mut shown = BTreeSet::new();
         for (path, _) in files.iter().filter(|(path, _)| metadata_number(path).is_some_and(|number| number >= from)) {
+            // A file that does not parse belongs to a commit that did not happen; one that cannot be read says nothing.
             std::fs::File::open(path).map_err(|error| failed(error.into()))?;
-            // A file that does not parse belongs to a commit that did not happen.
             let Ok(metadata) = self.metadata(table, &location(path)).await else { continue };
             if let Some(snapshot) = metadata.current_snapshot() {
                 shown.insert(snapshot.snapshot_id());

@@ -2,8 +2,8 @@
 
 use crate::mistakes;
 use datafusion::error::DataFusionError;
-use thermocline_schemas::SchemaError;
 use thermocline_schemas::metadata::MetaError;
+use thermocline_schemas::{SchemaError, shell_word};
 use thermocline_sinks::SinkError;
 
 /// A question could not be answered.
@@ -53,16 +53,6 @@ impl SqlError {
             }
             _ => SqlError::Query(error),
         }
-    }
-}
-
-/// `text` as one word of a POSIX shell, quoted where it would not be one as it is.
-fn shell_word(text: &str) -> String {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@%:,=".contains(char);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands that an operator is told to paste.
 
 use std::path::Path;
+use thermocline_schemas::shell_word;
 
 /// How a topic that is paused goes on, in the data directory `data`.
 pub fn way_out(topic: &str, data: &Path) -> String {
@@ -16,16 +17,6 @@ pub(super) fn list_dead_letters(topic: &str, data: &Path) -> String {
 /// `--data DIR` for `data`, as a shell takes it.
 pub fn data_flag(data: &Path) -> String {
     format!("--data {}", shell_word(&data.display().to_string()))
-}
-
-/// `text` as one word of a shell, quoted where it would not be one as it is.
-pub fn shell_word(text: &str) -> String {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+@%:,=".contains(char);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

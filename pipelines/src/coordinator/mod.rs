@@ -10,7 +10,7 @@ mod commands;
 mod watch;
 
 use commands::list_dead_letters;
-pub use commands::{data_flag, shell_word, way_out};
+pub use commands::{data_flag, way_out};
 pub use watch::{Snapshot, SourceSnapshot};
 
 use crate::PipelineError;
@@ -117,7 +117,7 @@ pub struct Coordinator {
     pub once: bool,
     /// The topics that are paused.
     pub paused: Vec<Pause>,
-    /// The dead letters of this run by topic, each counted in every branch that it has not reached.
+    /// The dead letters of this run by topic: each counts in every branch that could not use it.
     pub dead_letters: BTreeMap<String, u64>,
     /// Where a reader of the run's state looks.
     pub snapshots: channel::Sender<Snapshot>,

@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub used_bytes: usize,
     /// Topics that are not read for now.
     pub paused: Vec<Pause>,
-    /// The dead letters of this run by topic, each counted in every branch that it has not reached.
+    /// The dead letters of this run by topic: each counts in every branch that could not use it.
     pub dead_letters: BTreeMap<String, u64>,
     /// The sources.
     pub sources: Vec<SourceSnapshot>,
